@@ -1,0 +1,115 @@
+package auth
+
+import (
+	"fmt"
+	"time"
+
+	"penstock/internal/fault"
+)
+
+// Decision says what was decided and why.
+type Decision struct {
+	Allowed   bool
+	Principal string // ARN of who asked
+	Policy    string // whose statement decided; empty when none did
+	Statement int    // its number in the policy, from 1; 0 when none
+	Sid       string
+	Reason    string // in words
+}
+
+// Authorize is the one place that decides whether p may do action to resource. An
+// ARN names the resource: a Stream's, or SystemARN. It looks at the policies as they
+// are now: a revoked key is refused, however p was made. nil allows; fault.Unauthentic:
+// nobody, or no longer anybody; fault.Denied: somebody who may not.
+func (a *Authority) Authorize(p Principal, action Action, resource string, c Context) error {
+	d, known := a.decide(&p, action, resource, &c)
+	if d.Allowed {
+		return nil
+	}
+	a.gauges.denied.Inc()
+	if !known {
+		return fault.New(fault.Unauthentic, string(action), "", d.Reason).WithHint("sign in, or send a token from `penstock key create`")
+	}
+	return fault.New(fault.Denied, string(action), resource, d.Reason)
+}
+
+// Explain tells which statement decides a request, and how.
+func (a *Authority) Explain(p Principal, action Action, resource string, c Context) Decision {
+	d, _ := a.decide(&p, action, resource, &c)
+	return d
+}
+
+// WhoCan explains the request for every person and key of the resource's account.
+func (a *Authority) WhoCan(action Action, resource string, c Context) []Decision {
+	d := a.dir.Load()
+	account := arnAccount(resource)
+	var list []Decision
+	for _, p := range d.people {
+		if p.account == account {
+			list = append(list, a.Explain(p.principal("password"), action, resource, c))
+		}
+	}
+	for _, k := range d.ordered {
+		if k.Account == account {
+			list = append(list, a.Explain(k.principal("bearer"), action, resource, c))
+		}
+	}
+	return list
+}
+
+func (a *Authority) decide(p *Principal, action Action, resource string, c *Context) (d Decision, known bool) {
+	d.Principal = p.ARN()
+	if !p.Known() {
+		d.Reason = "nobody is signed in"
+		return d, false
+	}
+	now := a.config.Clock.Now()
+	if c.Time.IsZero() {
+		c.Time = now
+	}
+	h, ok := a.dir.Load().holder(p.Kind, p.ID)
+	switch {
+	case !ok:
+		d.Reason = "the key or person was removed"
+		return d, false
+	case h.generation != p.generation:
+		d.Reason = "the password was changed"
+		return d, false
+	case past(h.expires, now) || past(p.Expires, now):
+		d.Reason = "it has expired"
+		return d, false
+	}
+	if account := arnAccount(resource); account != p.Account {
+		d.Reason = "it belongs to another account"
+		return d, true
+	}
+	if p.media != nil {
+		if ok, why := p.media.covers(action, resource, c); !ok {
+			d.Reason = why
+			return d, true
+		}
+	}
+	d.decide(h.policies, action, resource, c)
+	return d, true
+}
+
+func past(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
+
+// decide goes by IAM's rule: a Deny that matches wins, else an Allow, else deny.
+func (d *Decision) decide(policies []*Policy, action Action, resource string, c *Context) {
+	d.Reason = "no statement allows " + string(action)
+	for _, p := range policies {
+		for i := range p.Statements {
+			s := &p.Statements[i]
+			if (s.Effect == Allow && d.Allowed) || !s.matches(action, resource, c) {
+				continue
+			}
+			d.Allowed, d.Policy, d.Statement, d.Sid = s.Effect == Allow, p.Name, i+1, s.Sid
+			if !d.Allowed {
+				d.Reason = fmt.Sprintf("statement %d of %s denies it", i+1, p.Name)
+				return
+			}
+			d.Reason = fmt.Sprintf("statement %d of %s allows it", i+1, p.Name)
+		}
+	}
+}
