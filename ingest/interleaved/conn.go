@@ -1,0 +1,287 @@
+package interleaved
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is a connection that carries RTSP messages and interleaved frames. Read belongs
+// to one goroutine, the RTSP library's; the rest may be called at once.
+//
+// Read deadlines set by the library are ignored: the poller times silence, and a
+// deadline per packet is the cost that this package exists to avoid.
+type Conn struct {
+	net.Conn
+	poller *Poller
+	raw    syscall.RawConn // nil: read through Conn
+	idle   time.Duration
+	last   atomic.Int64 // when the last byte came, ns
+	quiet  atomic.Int64 // how long it may be silent, ns
+
+	onReady func(fd uintptr) bool // bound once: a method value per read would allocate
+	onTick  func(fd uintptr)
+	glance  looking // what onTick works on; the poller's
+	mu      sync.Mutex
+	parser  parser
+	handler Handler
+	tap     TapConfig
+	beat    time.Time // of the last heartbeat
+	polled  bool      // the poller reads it; Read waits
+	empty   int       // looks in a row that found nothing
+	lowat   bool      // the kernel was told to stay silent for little data
+	up      []byte    // bytes for Read to return before it looks at anything else
+	rest    []byte    // came, but not taken apart yet
+	err     error     // final
+	reading []byte    // buffer for connections without raw
+}
+
+// looking is one look of the poller at a connection.
+type looking struct {
+	buf  []byte
+	now  time.Time
+	keep bool
+}
+
+// Tap makes frames go to h from now on instead of up through Read. It may be called
+// while a Read is under way, and before the peer sends its first frame.
+func (c *Conn) Tap(h Handler, t TapConfig) {
+	if t.Silence == 0 {
+		t.Silence = DefaultSilence
+	}
+	c.mu.Lock()
+	c.handler, c.tap, c.beat = h, t, c.poller.clock.Now()
+	c.quiet.Store(int64(t.Silence))
+	c.last.Store(c.beat.UnixNano())
+	c.mu.Unlock()
+	c.poller.guard(c)
+	c.nudge()
+}
+
+// Untap sends frames up through Read again. No Handler call is under way or follows
+// when it has returned, unless it is called from within one.
+func (c *Conn) Untap() {
+	c.mu.Lock()
+	c.handler, c.polled = nil, false
+	c.quiet.Store(int64(DefaultIdle))
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// Allow sets how long the connection may be silent while it is not tapped, from now on,
+// and starts the timing; below 0: for ever, as a player need not say a word.
+func (c *Conn) Allow(silence time.Duration) {
+	if silence < 0 {
+		silence = 1<<63 - 1
+	}
+	c.quiet.Store(int64(silence))
+	c.last.Store(c.poller.clock.Now().UnixNano())
+	c.poller.guard(c)
+}
+
+// patience is how long the connection may be silent.
+func (c *Conn) patience() time.Duration { return time.Duration(c.quiet.Load()) }
+
+// Close closes the connection; a Read under way returns.
+func (c *Conn) Close() error {
+	c.poller.forget(c)
+	return c.Conn.Close()
+}
+
+// SetReadDeadline does nothing: see Conn.
+func (c *Conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetDeadline sets the deadline of writes only.
+func (c *Conn) SetDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(t) }
+
+// NetConn returns the connection underneath.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// nudge makes a Read that waits look at the state again.
+func (c *Conn) nudge() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// fail ends the connection with err, which Read returns.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.polled = false
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// Read returns bytes of RTSP messages, never past the end of one, and of frames that
+// nobody tapped.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		c.mu.Lock()
+		if len(c.up) == 0 && c.err == nil && !c.polled {
+			c.parse(nil, c.poller.clock.Now())
+		}
+		if len(c.up) > 0 {
+			n := copy(p, c.up)
+			c.up = c.up[n:]
+			if len(c.up) == 0 {
+				c.up = nil
+			}
+			c.mu.Unlock()
+			return n, nil
+		}
+		if err := c.err; err != nil {
+			c.mu.Unlock()
+			return 0, err
+		}
+		c.mu.Unlock()
+		if err := c.wait(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait returns when there is something to look at, or err is final.
+func (c *Conn) wait() error {
+	var err error
+	if c.raw != nil {
+		err = c.raw.Read(c.onReady)
+	} else {
+		err = c.pull()
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.Conn.SetReadDeadline(time.Time{}) // a nudge
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.polled = false
+	return nil // Read looks at c.err, after what came before it
+}
+
+// pull reads a connection that cannot be polled.
+func (c *Conn) pull() error {
+	if c.reading == nil {
+		c.reading = make([]byte, 16<<10)
+	}
+	n, err := c.Conn.Read(c.reading)
+	if n > 0 {
+		now := c.poller.clock.Now()
+		c.mu.Lock()
+		c.arrived(n, now)
+		c.parse(c.reading[:n], now)
+		c.mu.Unlock()
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		return nil
+	}
+	return err
+}
+
+// arrived notes that n bytes came.
+func (c *Conn) arrived(n int, now time.Time) {
+	c.last.Store(now.UnixNano())
+	c.poller.stats.bytes.Add(uint64(n))
+	c.poller.stats.reads.Add(1)
+}
+
+// ready is called by the runtime with the descriptor at once, and whenever the kernel
+// says that there is data; false: wait for the next time. Staying inside one call of
+// RawConn.Read means that no notice is lost and no read is made just to learn that
+// nothing is there.
+func (c *Conn) ready(fd uintptr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || len(c.up) > 0 {
+		return true
+	}
+	s := c.poller.scratch.Get().(*[]byte)
+	defer c.poller.scratch.Put(s)
+	more := c.take(fd, *s, c.poller.clock.Now())
+	if c.err != nil || len(c.up) > 0 {
+		return true
+	}
+	if more && c.handler != nil && !c.polled {
+		c.polled, c.empty = true, 0
+		c.quieten(fd)
+		c.poller.add(c)
+	}
+	return false
+}
+
+// poll is one look by the poller; false: do not look again.
+func (c *Conn) poll(buf []byte, now time.Time) bool {
+	c.glance = looking{buf: buf, now: now}
+	if err := c.raw.Control(c.onTick); err != nil {
+		return false // closed
+	}
+	return c.glance.keep
+}
+
+// look is poll with the descriptor.
+func (c *Conn) look(fd uintptr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.polled || c.err != nil {
+		c.polled = false
+		return
+	}
+	got := c.take(fd, c.glance.buf, c.glance.now)
+	if c.err != nil || len(c.up) > 0 {
+		c.polled = false
+		c.loud(fd)
+		c.nudge()
+		return
+	}
+	if got {
+		c.empty = 0
+	} else if c.empty++; c.empty >= emptyTicks {
+		c.polled = false
+		c.loud(fd)
+		return
+	}
+	c.glance.keep = true
+}
+
+// take reads what is there and takes it apart; false: nothing was there.
+func (c *Conn) take(fd uintptr, buf []byte, now time.Time) bool {
+	got := false
+	for c.err == nil && len(c.up) == 0 {
+		kept := copy(buf, c.rest)
+		room := buf[kept:]
+		if len(room) == 0 {
+			c.err = errHeader
+			break
+		}
+		n, err := readFD(fd, room)
+		if n > 0 {
+			got = true
+			c.arrived(n, now)
+			c.rest = c.rest[:0]
+			c.parse(buf[:kept+n], now)
+			if n < len(room) {
+				break // that was all
+			}
+			continue
+		}
+		switch {
+		case err == nil:
+			c.err = io.EOF
+		case isAgain(err):
+			c.poller.stats.empty.Add(1)
+		default:
+			c.err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+		}
+		break
+	}
+	return got
+}
