@@ -1,0 +1,313 @@
+package camsim
+
+import (
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aler9/gortsplib"
+	"github.com/aler9/gortsplib/pkg/auth"
+	"github.com/aler9/gortsplib/pkg/base"
+	"github.com/aler9/gortsplib/pkg/headers"
+)
+
+// Auth is how a camera asks for a password.
+type Auth string
+
+// The ways to ask.
+const (
+	None   Auth = "none"
+	Basic  Auth = "basic"
+	Digest Auth = "digest"
+)
+
+// ServerConfig says which cameras a Server plays. Zero fields mean the defaults
+// named beside them.
+type ServerConfig struct {
+	Listen   string // 127.0.0.1:0
+	Path     string // "cam%d", the number from 0; without %d, one path for all
+	Count    int    // cameras: 1
+	Username string
+	Password string
+	Auth     Auth        // None
+	TLS      *tls.Config // not nil: rtsps
+	Material Material    // NewDemo()
+	Second   Material    // for Faults.ChangeAfter
+	Faults   Faults
+}
+
+// Server plays cameras until Close. Its methods may be called at once.
+type Server struct {
+	conf     ServerConfig
+	rtsp     *gortsplib.Server
+	auth     *auth.Validator
+	started  time.Time
+	addr     net.Addr
+	sessions atomic.Int64
+	total    atomic.Int64
+
+	mu      sync.Mutex
+	streams map[string]*gortsplib.ServerStream
+	pumps   map[*gortsplib.ServerSession]*pump
+	wg      sync.WaitGroup
+	closed  bool
+}
+
+// Serve starts the cameras.
+func Serve(c ServerConfig) (*Server, error) {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if c.Path == "" {
+		c.Path = "cam%d"
+	}
+	if c.Count == 0 {
+		c.Count = 1
+	}
+	if c.Material == nil {
+		c.Material = NewDemo()
+	}
+	if c.Auth == "" {
+		c.Auth = None
+	}
+	if c.Faults.ChangeAfter > 0 && c.Second == nil {
+		return nil, errors.New("a change of codec needs a second material")
+	}
+	s := &Server{conf: c, started: time.Now(), streams: map[string]*gortsplib.ServerStream{}, pumps: map[*gortsplib.ServerSession]*pump{}}
+	s.auth = auth.NewValidator(c.Username, c.Password, []headers.AuthMethod{headers.AuthDigest})
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	for i := range c.Count {
+		s.streams[s.path(i)] = gortsplib.NewServerStream(sdpTracks(c.Material.Tracks(), c.Faults.InBandOnly))
+	}
+	return s, nil
+}
+
+// listen starts the library's server. UDP needs a pair of neighbouring ports.
+func (s *Server) listen() error {
+	var err error
+	for range 50 {
+		rtsp := &gortsplib.Server{
+			Handler: handler{s}, RTSPAddress: s.conf.Listen, TLSConfig: s.conf.TLS,
+			DisableRTCPSenderReports: true, // the pump sends its own, or lies
+			WriteBufferCount:         2048, // the library drops what does not fit; a key frame is many packets
+			ReadBufferCount:          8,
+			Listen: func(network, address string) (net.Listener, error) {
+				l, err := net.Listen(network, address)
+				if err == nil {
+					s.addr = l.Addr()
+				}
+				return l, err
+			},
+		}
+		if s.conf.TLS == nil {
+			host, _, err := net.SplitHostPort(s.conf.Listen)
+			if err != nil {
+				return err
+			}
+			port, err := freePair(host)
+			if err != nil {
+				return err
+			}
+			rtsp.UDPRTPAddress = net.JoinHostPort(host, strconv.Itoa(port))
+			rtsp.UDPRTCPAddress = net.JoinHostPort(host, strconv.Itoa(port+1))
+		}
+		s.rtsp = rtsp
+		if err = rtsp.Start(); err == nil {
+			return nil
+		}
+		if s.conf.TLS != nil || !strings.Contains(err.Error(), "udp") {
+			break
+		}
+	}
+	return err
+}
+
+// freePair finds an even port with a free odd neighbour.
+func freePair(host string) (int, error) {
+	for range 100 {
+		a, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return 0, err
+		}
+		port := a.LocalAddr().(*net.UDPAddr).Port &^ 1
+		a.Close()
+		b, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		c, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(port+1)))
+		b.Close()
+		if err != nil {
+			continue
+		}
+		c.Close()
+		return port, nil
+	}
+	return 0, errors.New("no pair of free UDP ports")
+}
+
+// Addr is the address that cameras answer at.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// URL is the i-th camera's address, without user and password.
+func (s *Server) URL(i int) string {
+	scheme := "rtsp"
+	if s.conf.TLS != nil {
+		scheme = "rtsps"
+	}
+	return scheme + "://" + s.addr.String() + "/" + s.path(i)
+}
+
+func (s *Server) path(i int) string {
+	if strings.Contains(s.conf.Path, "%d") {
+		return fmt.Sprintf(s.conf.Path, i)
+	}
+	return s.conf.Path
+}
+
+// Playing is the number of sessions that media is being sent to.
+func (s *Server) Playing() int { return int(s.sessions.Load()) }
+
+// Plays is how often a session has begun to play since the start.
+func (s *Server) Plays() int { return int(s.total.Load()) }
+
+// DropAll ends all connections that play, without a word.
+func (s *Server) DropAll() {
+	s.mu.Lock()
+	var conns []*gortsplib.ServerConn
+	for _, p := range s.pumps {
+		conns = append(conns, p.conn)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
+// Close ends everything and returns when it has. Twice is fine.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	for _, p := range s.pumps {
+		p.stop()
+	}
+	s.mu.Unlock()
+	err := s.rtsp.Close()
+	s.wg.Wait()
+	return err
+}
+
+// handler keeps the library's callbacks out of Server's API.
+type handler struct{ s *Server }
+
+func status(code base.StatusCode) *base.Response { return &base.Response{StatusCode: code} }
+
+// refuse returns the answer to a request that may not go on, or nil.
+func (s *Server) refuse(c *gortsplib.ServerConn, req *base.Request) *base.Response {
+	if s.conf.Faults.BusyFor > time.Since(s.started) {
+		return status(base.StatusServiceUnavailable)
+	}
+	if s.conf.Auth == None && s.conf.Faults.DenyFor == 0 {
+		return nil
+	}
+	if s.conf.Faults.DenyFor <= time.Since(s.started) && (s.conf.Auth == None || s.signedIn(req)) {
+		return nil
+	}
+	res := status(base.StatusUnauthorized)
+	ask := base.HeaderValue{`Basic realm="camsim"`}
+	if s.conf.Auth != Basic {
+		ask = s.auth.Header()
+	}
+	res.Header = base.Header{"WWW-Authenticate": ask}
+	return res
+}
+
+// signedIn checks Basic here, because the library takes no colon in a password.
+func (s *Server) signedIn(req *base.Request) bool {
+	if s.conf.Auth == Digest {
+		return s.auth.ValidateRequest(req) == nil
+	}
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(s.conf.Username+":"+s.conf.Password))
+	got := req.Header["Authorization"]
+	return len(got) == 1 && got[0] == want
+}
+
+func (s *Server) find(path string) *gortsplib.ServerStream {
+	path = strings.Trim(path, "/")
+	if only := s.conf.Faults.OnlyPath; only != "" && path != only {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[path]
+}
+
+// OnDescribe answers DESCRIBE.
+func (h handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if res := h.s.refuse(ctx.Conn, ctx.Request); res != nil {
+		return res, nil, nil
+	}
+	st := h.s.find(ctx.Path)
+	if st == nil {
+		return status(base.StatusNotFound), nil, nil
+	}
+	return status(base.StatusOK), st, nil
+}
+
+// OnSetup answers SETUP.
+func (h handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if res := h.s.refuse(ctx.Conn, ctx.Request); res != nil {
+		return res, nil, nil
+	}
+	f := h.s.conf.Faults
+	if ctx.Transport == gortsplib.TransportTCP && f.RefuseTCP || ctx.Transport == gortsplib.TransportUDP && f.RefuseUDP {
+		return status(base.StatusUnsupportedTransport), nil, nil
+	}
+	st := h.s.find(ctx.Path)
+	if st == nil {
+		return status(base.StatusNotFound), nil, nil
+	}
+	return status(base.StatusOK), st, nil
+}
+
+// OnPlay answers PLAY and starts the film.
+func (h handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	s := h.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.pumps[ctx.Session] != nil {
+		return status(base.StatusOK), nil
+	}
+	p := newPump(s, ctx.Session, ctx.Conn)
+	s.pumps[ctx.Session] = p
+	s.sessions.Add(1)
+	s.total.Add(1)
+	s.wg.Go(func() {
+		defer s.sessions.Add(-1)
+		p.run()
+	})
+	return status(base.StatusOK), nil
+}
+
+// OnSessionClose ends the film.
+func (h handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if p := h.s.pumps[ctx.Session]; p != nil {
+		p.stop()
+		delete(h.s.pumps, ctx.Session)
+	}
+}
