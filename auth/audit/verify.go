@@ -1,0 +1,122 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"penstock/internal/fault"
+	"penstock/internal/host"
+)
+
+// problem is where a chain breaks.
+type problem struct {
+	line int // from 1
+	text string
+	torn bool // the last line only, without its line feed
+}
+
+// Report is what Verify found.
+type Report struct {
+	Lines   uint64
+	Newest  string // hash of the newest line, to be noted elsewhere
+	Problem string // "audit-...jsonl line 12: ..."; empty: the chain holds
+}
+
+// Verify follows the chain through all files. The error is about reading only. A torn
+// last line is no problem: Open cuts it off.
+func Verify(ctx context.Context, fsys host.FS, dir string) (Report, error) {
+	var r Report
+	names, err := files(fsys, dir)
+	if err != nil {
+		return r, fault.Wrap(fault.Unavailable, "verify audit log", dir, err)
+	}
+	prev, seq := strings.Repeat("0", 64), uint64(0)
+	for i, name := range names {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+		if err != nil {
+			return r, fault.Wrap(fault.Unavailable, "verify audit log", name, err)
+		}
+		if n, _ := firstSeq(name); n != seq+1 {
+			f.Close()
+			r.Problem = fmt.Sprintf("%s: lines %d to %d are missing", path.Base(name), seq+1, n-1)
+			return r, nil
+		}
+		_, last, problem, err := scan(f, prev, &r.Lines)
+		f.Close()
+		if err != nil {
+			return r, fault.Wrap(fault.Unavailable, "verify audit log", name, err)
+		}
+		if problem != nil && !(problem.torn && i == len(names)-1) {
+			r.Problem = fmt.Sprintf("%s line %d: %s", path.Base(name), problem.line, problem.text)
+			return r, nil
+		}
+		if last != nil {
+			prev, seq = last.Hash, last.Seq
+			r.Newest = prev
+		}
+	}
+	return r, nil
+}
+
+// scan follows the chain through one file. prev "" trusts the first line's. end is the
+// offset after the last good line.
+func scan(f host.File, prev string, count *uint64) (end int64, last *Line, bad *problem, err error) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, size), lineMax)
+	for n := 1; ; n++ {
+		text, err := r.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			if len(text) > 0 {
+				bad = &problem{n, "the line is torn", true}
+			}
+			return end, last, bad, nil
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return end, last, &problem{line: n, text: "the line is too long"}, nil
+		}
+		if err != nil {
+			return end, last, nil, err
+		}
+		line, why := check(text, prev, last)
+		if why != "" {
+			return end, last, &problem{line: n, text: why}, nil
+		}
+		prev, last = line.Hash, line
+		end += int64(len(text))
+		if count != nil {
+			*count++
+		}
+	}
+}
+
+// check verifies one line against its hash and the line before.
+func check(text []byte, prev string, last *Line) (*Line, string) {
+	var l Line
+	if err := json.Unmarshal(text, &l); err != nil {
+		return nil, "it is no JSON"
+	}
+	again, hash, err := l.seal()
+	switch {
+	case err != nil || hash != l.Hash || !bytes.Equal(again, text):
+		return nil, "it was changed: its hash does not fit"
+	case prev != "" && l.Prev != prev:
+		return nil, "the line before it was changed or is missing"
+	case last != nil && l.Seq != last.Seq+1:
+		return nil, fmt.Sprintf("line number %d follows %d", l.Seq, last.Seq)
+	}
+	return &l, ""
+}
