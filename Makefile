@@ -1,0 +1,40 @@
+# Penstock. `make run` and `make test` are all that a newcomer needs; both do their own set-up.
+SHELL := /bin/bash
+GO ?= go
+export CGO_ENABLED ?= 0
+FUZZTIME ?= 20s
+CRASHES ?= 50
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: run build test setup lint race bench fuzz crash soak clean
+
+run: ## the demo: a moving picture in the browser
+	$(GO) run ./cmd/penstock serve --demo
+
+build: ## one static binary, ./penstock
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o penstock ./cmd/penstock
+
+test: setup lint race ## everything that must hold before a change lands
+
+setup: ## installs what the tests need on Debian, or names it and fails
+	scripts/setup.sh
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+
+race: ## all tests, with the race detector; a skipped test that must run fails
+	CGO_ENABLED=1 PENSTOCK_CI=1 $(GO) test -race -timeout 30m ./...
+
+bench: ## prints figures as a table and as JSON (bench.json), beside the floor in the same run
+	$(GO) run ./bench $(BENCHFLAGS)
+
+fuzz: ## each fuzz target for FUZZTIME
+	scripts/fuzz.sh $(FUZZTIME)
+
+crash: ## CRASHES times kill -9 under eight recording cameras, and the power-cut simulations
+	PENSTOCK_CI=1 PENSTOCK_CRASHES=$(CRASHES) $(GO) test -count=1 -timeout 60m -run 'Crash|PowerCut' -v ./acceptance/... ./fragments/...
+
+clean:
+	rm -rf penstock bin test-output bench.json

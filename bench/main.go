@@ -1,0 +1,271 @@
+// Command bench measures Penstock from outside: the real binary under many cameras,
+// beside the floor (read and append the same bytes) in the same run. It prints a
+// table, and the same figures as JSON to bench.json.
+//
+//	go run ./bench                      every figure; about ten minutes
+//	go run ./bench -cameras 100 -only ingest
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// figure is one line of the result.
+type figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	Floor float64 `json:"floor,omitempty"` // the same measured on the floor
+	Note  string  `json:"note,omitempty"`
+}
+
+type bench struct {
+	dir     string // of binaries and data, removed at the end
+	keep    string // results
+	seconds time.Duration
+	warm    time.Duration
+	figures []figure
+}
+
+func run(args []string) error {
+	if len(args) > 0 && args[0] == "sink" {
+		return sink(args[1], args[2])
+	}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	counts := fs.String("cameras", "10,50,100,200", "numbers of cameras to measure")
+	small := fs.Int("small", 1000, "number of small cameras that connect at once; 0 leaves that out")
+	only := fs.String("only", "", "ingest, small, start or play; empty is all")
+	seconds := fs.Duration("for", 20*time.Second, "window of each measurement")
+	data := fs.String("dir", "", "where data is written: a directory on the disk to measure (a temporary one)")
+	out := fs.String("json", "bench.json", "where the figures go")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp(*data, "penstock-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, keep: *out, seconds: *seconds, warm: 6 * time.Second}
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	wants := func(what string) bool { return *only == "" || *only == what }
+	if wants("start") {
+		if err := b.startUp(ctx); err != nil {
+			return err
+		}
+	}
+	if wants("ingest") {
+		for _, text := range strings.Split(*counts, ",") {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return err
+			}
+			if err := b.ingest(ctx, n, load{bitrate: 4_000_000, fps: 25, gop: 50, audio: true}, fmt.Sprintf("%d x 1080p 4 Mb/s", n)); err != nil {
+				return err
+			}
+		}
+	}
+	if wants("small") && *small > 0 {
+		if err := b.ingest(ctx, *small, load{bitrate: 64_000, fps: 5, gop: 10}, fmt.Sprintf("%d x 64 kb/s", *small)); err != nil {
+			return err
+		}
+	}
+	if wants("play") {
+		if err := b.play(ctx); err != nil {
+			return err
+		}
+	}
+	return b.print()
+}
+
+func (b *bench) add(f figure) {
+	b.figures = append(b.figures, f)
+	fmt.Fprintf(os.Stderr, "%s: %.4g %s (floor %.4g) %s\n", f.Name, f.Value, f.Unit, f.Floor, f.Note)
+}
+
+func (b *bench) build(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.dir+"/penstock", "penstock/cmd/penstock")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	st, err := os.Stat(b.dir + "/penstock")
+	if err != nil {
+		return err
+	}
+	b.add(figure{Name: "binary, stripped", Value: float64(st.Size()) / 1e6, Unit: "MB"})
+	return nil
+}
+
+// server is a running Penstock, or the floor in its place.
+type server struct {
+	cmd        *exec.Cmd
+	http, rtsp string
+	token      string
+	dir        string
+}
+
+func (s *server) end() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait()
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func (b *bench) serve(ctx context.Context, dir string, args ...string) (*server, error) {
+	s := &server{dir: dir}
+	var err error
+	if s.http, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	if s.rtsp, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	out, err := exec.CommandContext(ctx, b.dir+"/penstock", "key", "create", "--admin", "-o", "json", "--data", dir).Output()
+	if err != nil {
+		return nil, fmt.Errorf("key create: %w", err)
+	}
+	var k struct{ Token string }
+	if err := json.Unmarshal(out, &k); err != nil {
+		return nil, err
+	}
+	s.token = k.Token
+	s.cmd = exec.Command(b.dir+"/penstock", append([]string{"serve", "--data", dir, "--http", s.http, "--rtsp", s.rtsp}, args...)...)
+	log, err := os.Create(filepath.Join(b.dir, "server.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s.cmd.Stderr, s.cmd.Stdout = log, log
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	return s, s.ready(ctx)
+}
+
+func (s *server) ready(ctx context.Context) error {
+	for range 5000 {
+		res, err := http.Get("http://" + s.http + "/readyz")
+		if err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if !sleep(ctx, 2*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return errors.New("the server was not ready in 10 s")
+}
+
+func (s *server) auth() string {
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("key:"+s.token)) + "\r\n"
+}
+
+func (b *bench) floor(ctx context.Context) (*server, error) {
+	s := &server{dir: filepath.Join(b.dir, "floor")}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.rtsp, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s.cmd = exec.Command(self, "sink", s.rtsp, s.dir)
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 1000 {
+		if c, err := net.Dial("tcp", s.rtsp); err == nil {
+			return s, c.Close()
+		}
+		if !sleep(ctx, 5*time.Millisecond) {
+			break
+		}
+	}
+	return nil, errors.New("the floor did not listen")
+}
+
+// startUp measures from the start of the process to the first 200 of /readyz.
+func (b *bench) startUp(ctx context.Context) error {
+	dir := filepath.Join(b.dir, "start")
+	var best time.Duration
+	for range 5 {
+		begin := time.Now()
+		s, err := b.serve(ctx, dir)
+		if err != nil {
+			return err
+		}
+		took := time.Since(begin)
+		s.end()
+		if best == 0 || took < best {
+			best = took
+		}
+	}
+	b.add(figure{Name: "key create, then start to ready", Value: float64(best.Milliseconds()), Unit: "ms", Note: "two processes, best of 5"})
+	return nil
+}
+
+func (b *bench) print() error {
+	text, err := json.MarshalIndent(b.figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(b.keep, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	w := tabwriter.NewWriter(&buf, 0, 4, 3, ' ', 0)
+	fmt.Fprintln(w, "WHAT\tHERE\tFLOOR\tRATIO\t")
+	for _, f := range b.figures {
+		floor, ratio := "", ""
+		if f.Floor != 0 {
+			floor, ratio = fmt.Sprintf("%.4g %s", f.Floor, f.Unit), fmt.Sprintf("%.2f", f.Value/f.Floor)
+		}
+		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, floor, ratio, f.Note)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(buf.Bytes())
+	return err
+}
