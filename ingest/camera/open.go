@@ -11,6 +11,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
 	"penstock/internal/host"
@@ -67,6 +68,8 @@ type Conn struct {
 	// Session is what the camera described, Medias the part of it that was set up.
 	Session *description.Session
 	Medias  []*description.Media
+	// Channels are the interleaved RTP channels of Medias over TCP; RTCP is on the next.
+	Channels []int
 	// Transport is TCP or UDP.
 	Transport Transport
 	// Server is how the camera names its RTSP server; may be empty.
@@ -278,7 +281,10 @@ func (c *Conn) setUp(ctx context.Context, conf Config, e *exchange, stage func(S
 	stage(StageDescribed)
 	for _, m := range c.Medias {
 		err := c.bounded(ctx, func() error {
-			_, err := c.Client.Setup(c.Session.BaseURL, m, 0, 0)
+			res, err := c.Client.Setup(c.Session.BaseURL, m, 0, 0)
+			if err == nil {
+				c.Channels = append(c.Channels, channel(res))
+			}
 			return err
 		})
 		if err != nil {
@@ -287,6 +293,15 @@ func (c *Conn) setUp(ctx context.Context, conf Config, e *exchange, stage func(S
 	}
 	stage(StageSetUp)
 	return nil
+}
+
+// channel is the RTP channel that the camera agreed to; -1 over UDP.
+func channel(res *base.Response) int {
+	var th headers.Transport
+	if th.Unmarshal(res.Header["Transport"]) != nil || th.InterleavedIDs == nil {
+		return -1
+	}
+	return th.InterleavedIDs[0]
 }
 
 // bounded runs one request within the step's time.
