@@ -1,0 +1,98 @@
+package media
+
+// Sizes of the blocks that a Slab carves: small at first, so that a still or a sensor
+// does not hold 64 KiB, doubling with use.
+const (
+	slabFirst = 4 << 10
+	slabBlock = 64 << 10
+)
+
+// Slab carves the data of samples from blocks, so that neighbours lie side by side:
+// one write can store many, and a fragment is a few pieces of memory rather than
+// hundreds. The zero Slab is ready. What it returned stays valid for as long as it is
+// referred to; the garbage collector frees a block after its last piece. Not for
+// concurrent use.
+//
+// One piece may be open: Begin, then Append or Grow as its parts arrive, then Commit or
+// Rollback. Alloc is Begin, Grow and Commit in one.
+type Slab struct {
+	block []byte // length: what is committed
+	open  int    // bytes of the open piece, behind them
+	next  int    // size of the next block
+}
+
+// Alloc returns n bytes of unspecified content that the caller may fill. It commits a
+// piece that is open.
+func (s *Slab) Alloc(n int) []byte {
+	s.Begin(n)
+	s.Grow(n)
+	return s.Commit()
+}
+
+// Begin opens a piece that will probably take hint bytes; 0: unknown. It commits a
+// piece that is open. Nothing is reserved until Append or Grow.
+func (s *Slab) Begin(hint int) {
+	s.Commit()
+	if hint > 0 && cap(s.block)-len(s.block) < hint {
+		s.block = make([]byte, 0, s.size(hint))
+	}
+}
+
+// Append copies p to the end of the open piece.
+func (s *Slab) Append(p []byte) { copy(s.Grow(len(p)), p) }
+
+// Grow makes the open piece n bytes longer and returns the new part to be filled, valid
+// until the next call.
+func (s *Slab) Grow(n int) []byte {
+	used := len(s.block) + s.open
+	if cap(s.block)-used < n {
+		// What is open moves whole: a piece is always contiguous. Twice its size, so
+		// that a large one moves a few times only.
+		piece := s.Bytes()
+		s.block = make([]byte, 0, s.size(len(piece)+max(n, len(piece))))
+		copy(s.block[:len(piece)], piece)
+		used = len(piece)
+	}
+	s.open += n
+	return s.block[used : used+n : used+n]
+}
+
+// size is that of a block which has to hold n bytes now.
+func (s *Slab) size(n int) int {
+	unit := min(max(s.next, slabFirst), slabBlock)
+	s.next = 2 * unit
+	return max(unit, n)
+}
+
+// Len is the length of the open piece.
+func (s *Slab) Len() int { return s.open }
+
+// Bytes views the open piece, to patch what is already in it; valid until the next call.
+func (s *Slab) Bytes() []byte {
+	used := len(s.block)
+	return s.block[used : used+s.open : used+s.open]
+}
+
+// Truncate cuts the open piece to its first n bytes.
+func (s *Slab) Truncate(n int) { s.open = min(max(n, 0), s.open) }
+
+// Commit closes the open piece and returns it; its capacity is its length. Without an
+// open piece, or with an empty one, it returns an empty slice.
+func (s *Slab) Commit() []byte {
+	b := s.Bytes()
+	s.block = s.block[:len(s.block)+s.open]
+	s.open = 0
+	return b
+}
+
+// Rollback forgets the open piece; its place is used again.
+func (s *Slab) Rollback() { s.open = 0 }
+
+// Trim gives the end of b back, all beyond its first n bytes, when b is the piece that
+// was committed last and nothing is open; otherwise the end is merely lost. It returns b[:n].
+func (s *Slab) Trim(b []byte, n int) []byte {
+	if last := len(s.block) - len(b); s.open == 0 && len(b) > 0 && last >= 0 && &s.block[last] == &b[0] {
+		s.block = s.block[:last+n]
+	}
+	return b[:n:n]
+}
