@@ -1,0 +1,155 @@
+package rtpin
+
+import (
+	"math"
+	"time"
+)
+
+// Bounds of what sender reports may do to the order of tracks.
+const (
+	// alignMax is the largest correction that a sender report can ask for; beyond it
+	// the two reports do not speak of the same clock.
+	alignMax = 10 * time.Second
+	// alignMin is left alone: nobody hears 20 ms between picture and sound.
+	alignMin = 20 * time.Millisecond
+	// alignStart is how long after a track's first sample a correction may jump;
+	// later it is spread over samples, 1/slewShare of the time that passes.
+	alignStart = time.Second
+	slewShare  = 200
+	// jump is how many seconds between two samples are a jump of the timestamps.
+	jump = 10
+	// ntpEpoch is 1900 in Unix seconds.
+	ntpEpoch = -2208988800
+)
+
+// timeline maps the RTP timestamps of one track to media time, which all tracks of a
+// session share, and to the producer's clock (RFC 3550 §6.4.1).
+type timeline struct {
+	clock int64
+	begun bool
+	first time.Time // arrival of the first sample
+	last  uint32    // newest RTP timestamp
+	ext   int64     // last, unwrapped
+	base  int64     // media time = ext + base
+	slew  int64     // ticks that base still has to move
+
+	reported  bool
+	reportTS  uint32
+	reportExt int64 // valid once begun
+	reportAt  time.Time
+}
+
+// at takes the timestamp of the next sample, in the order of decoding.
+func (l *timeline) at(ts uint32, arrival time.Time, r *Receiver) (pts int64, wall time.Time) {
+	if !l.begun {
+		l.begin(ts, arrival, r)
+	} else {
+		d := int64(int32(ts - l.last))
+		l.ext += d
+		l.last = ts
+		if d > jump*l.clock || d < -jump*l.clock {
+			// The report speaks of the time before the jump.
+			l.reported, l.slew = false, 0
+		}
+		if l.slew != 0 && d > 0 && d < l.clock {
+			l.turn(d)
+		}
+	}
+	return l.ext + l.base, l.wall(l.ext)
+}
+
+func (l *timeline) begin(ts uint32, arrival time.Time, r *Receiver) {
+	l.begun, l.first, l.last, l.ext = true, arrival, ts, int64(ts)
+	if l.reported {
+		l.reportExt = l.ext + int64(int32(l.reportTS-ts))
+	}
+	l.base = l.ticks(arrival.Sub(r.start)) - l.ext
+	if off, ok := l.misaligned(r); ok {
+		l.base += off
+	}
+}
+
+// turn moves base a little towards where it should be.
+func (l *timeline) turn(passed int64) {
+	step := max(passed/slewShare, 1)
+	if l.slew < 0 {
+		step = -min(step, -l.slew)
+	} else {
+		step = min(step, l.slew)
+	}
+	l.base += step
+	l.slew -= step
+}
+
+// wall is the producer's clock at the unwrapped timestamp, zero when it sent none.
+func (l *timeline) wall(ext int64) time.Time {
+	if !l.reported {
+		return time.Time{}
+	}
+	return l.reportAt.Add(l.duration(ext - l.reportExt))
+}
+
+// misaligned says how many ticks base is off from the session's first track with a
+// report, by the producer's clock.
+func (l *timeline) misaligned(r *Receiver) (int64, bool) {
+	for _, t := range r.tracks {
+		ref := &t.time
+		if ref == l {
+			return 0, false // it leads
+		}
+		if !ref.begun || !ref.reported || !l.reported || !l.begun {
+			continue
+		}
+		// Where ref's line puts l's newest sample, minus where l puts it.
+		want := ref.duration(ref.ext+ref.base) + l.wall(l.ext).Sub(ref.wall(ref.ext))
+		off := want - l.duration(l.ext+l.base)
+		if off > alignMax || off < -alignMax {
+			return 0, false
+		}
+		return l.ticks(off), true
+	}
+	return 0, false
+}
+
+// report takes a sender report: at is the producer's time of the timestamp ts.
+func (l *timeline) report(at time.Time, ts uint32) {
+	l.reported, l.reportTS, l.reportAt = true, ts, at
+	if l.begun {
+		l.reportExt = l.ext + int64(int32(ts-l.last))
+	}
+}
+
+// align takes what the newest reports say about base.
+func (l *timeline) align(r *Receiver, arrival time.Time) {
+	if !l.begun {
+		return
+	}
+	off, ok := l.misaligned(r)
+	if !ok || (l.duration(off) < alignMin && l.duration(off) > -alignMin) {
+		l.slew = 0
+		return
+	}
+	if off > 0 && arrival.Sub(l.first) < alignStart {
+		l.base += off
+		l.slew = 0
+		return
+	}
+	l.slew = off
+}
+
+func (l *timeline) ticks(d time.Duration) int64 {
+	return int64(math.Round(d.Seconds() * float64(l.clock)))
+}
+
+func (l *timeline) duration(ticks int64) time.Duration {
+	return time.Duration(ticks/l.clock)*time.Second + time.Duration(ticks%l.clock)*time.Second/time.Duration(l.clock)
+}
+
+// ntp converts an NTP timestamp (RFC 5905 §6); zero for zero, which says "none".
+func ntp(v uint64) time.Time {
+	if v>>32 == 0 {
+		return time.Time{}
+	}
+	frac := (v & math.MaxUint32) * uint64(time.Second) >> 32
+	return time.Unix(int64(v>>32)+ntpEpoch, int64(frac)).UTC()
+}
