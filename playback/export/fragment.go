@@ -1,0 +1,130 @@
+package export
+
+import (
+	"bytes"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/media"
+	"penstock/media/fmp4"
+	"penstock/playback"
+	"penstock/streams"
+)
+
+// sendTimeout is what a client has to take one fragment.
+const sendTimeout = 2 * time.Minute
+
+// format is one way to write a fragment.
+type format struct {
+	contentType string
+	write       func(f *fragments.Fragment) ([]byte, error)
+}
+
+// formatOf takes a file name apart. What goes into playlists has only tracks that
+// browsers play; what plays alone has all that its container carries.
+func formatOf(file string, r *http.Request) (number string, f format, ok bool) {
+	end := path.Ext(file)
+	number = strings.TrimSuffix(file, end)
+	if n, found := strings.CutPrefix(number, "init-"); found {
+		return n, format{"video/mp4", writeInit}, end == ".mp4"
+	}
+	switch end {
+	case ".mp4":
+		if r.URL.Query().Get("init") == "0" {
+			return number, format{"video/mp4", writeMedia}, true
+		}
+		return number, format{"video/mp4", writeMP4}, true
+	case ".m4s":
+		return number, format{"video/mp4", writeMedia}, true
+	}
+	return number, f, false
+}
+
+// ServeFragment answers GET fragments/{file}, where file is one of {number}.mp4 (playable
+// alone; ?init=0 leaves the initialization out), {number}.m4s (media only),
+// init-{number}.mp4 (the initialization section of that fragment's run), {number}.mkv and
+// {number}.ts. Byte ranges are honoured. A fragment never changes, so neither does its
+// answer. fault.NotFound: no such fragment; fault.Expired: retention took it.
+func (s *Server) ServeFragment(w http.ResponseWriter, r *http.Request, st streams.Stream, file string) error {
+	text, form, ok := formatOf(file, r)
+	if !ok {
+		return fault.New(fault.NotFound, "find fragment", strconv.Quote(path.Base(file)), "no such file").
+			WithHint("fragments end in .mp4, .m4s, .mkv or .ts")
+	}
+	number, err := fragments.ParseNumber(text)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	etag := `"` + file + `-` + r.URL.Query().Get("init") + `"`
+	log := s.c.Hub.Log(st)
+	f, err := log.Read(r.Context(), number)
+	if err != nil {
+		return err
+	}
+	data, err := form.write(f)
+	if err != nil {
+		return err
+	}
+	s.c.Metrics.Requests.WithLabelValues("fragment").Inc()
+	h.Set("Content-Type", form.contentType)
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", "private, max-age=86400, immutable")
+	h.Set("X-Penstock-Start", f.Start.UTC().Format(timeStyle))
+	h.Set("X-Penstock-End", f.End.UTC().Format(timeStyle))
+	// A server without deadlines (a test's recorder) sends without one.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendTimeout))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	return nil
+}
+
+func writeInit(f *fragments.Fragment) ([]byte, error) {
+	tracks, err := playback.RequirePlayable("write fragment "+f.Number.String(), f.Tracks)
+	if err != nil {
+		return nil, err
+	}
+	return fmp4.Init(tracks)
+}
+
+func writeMedia(f *fragments.Fragment) ([]byte, error) {
+	tracks, err := playback.RequirePlayable("write fragment "+f.Number.String(), f.Tracks)
+	if err != nil {
+		return nil, err
+	}
+	return playback.Segment(f, tracks)
+}
+
+// writeMP4 writes all tracks that MP4 carries, G.711 included: this file is not only for
+// browsers.
+func writeMP4(f *fragments.Fragment) ([]byte, error) {
+	tracks := carried(f.Tracks, "mjpeg")
+	init, err := fmp4.Init(tracks)
+	if err != nil {
+		return nil, err
+	}
+	part, err := playback.Segment(f, tracks)
+	if err != nil {
+		return nil, err
+	}
+	return append(init, part...), nil
+}
+
+// carried returns tracks without those of the codecs that a container does not know.
+func carried(tracks []media.Track, not ...string) []media.Track {
+	keep := make([]media.Track, 0, len(tracks))
+next:
+	for _, t := range tracks {
+		for _, name := range not {
+			if t.Codec.Name() == name {
+				continue next
+			}
+		}
+		keep = append(keep, t)
+	}
+	return keep
+}

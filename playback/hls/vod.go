@@ -1,0 +1,180 @@
+package hls
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/playback"
+	"penstock/streams"
+)
+
+// vodSpan is the window of a playlist on demand that names no start.
+const vodSpan = time.Hour
+
+// vodTimeout is what a client has to take a playlist on demand: one of ten years of two
+// second fragments is gigabytes.
+const vodTimeout = 10 * time.Minute
+
+// survey is what must be known of a window before its playlist's first line.
+type survey struct {
+	count       int
+	first, last fragments.Head
+	target      int // seconds
+	tag         string
+}
+
+// ServeVOD answers GET vod.m3u8?start&end with a playlist of the fragments that overlap
+// [start, end), whole: where start lies inside the first, EXT-X-START says how far in.
+// The text is written while the log is read, so its size does not matter to memory. It
+// revalidates by ETag: retention may take what it lists. Nothing recorded in the window
+// is fault.NotFound.
+func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
+	began := s.c.Clock.Now()
+	start, end, err := playback.Window(r, began, vodSpan, s.c.Window)
+	if err != nil {
+		return err
+	}
+	log := s.c.Hub.Log(st)
+	found, err := look(r.Context(), log, start, end)
+	if err != nil {
+		return err
+	}
+	if found.count == 0 {
+		return fault.New(fault.NotFound, "play", st.Name, "nothing is recorded in that window").
+			WithHint("the timeline shows what there is")
+	}
+	token := playback.Token(r)
+	h := w.Header()
+	h.Set("Content-Type", typePlaylist)
+	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Vary", "Accept-Encoding")
+	etag := found.etag(start, token)
+	h.Set("ETag", etag)
+	if playback.NoneMatch(r, etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	s.c.Metrics.Requests.WithLabelValues("vod").Inc()
+	s.c.Metrics.FirstByte.WithLabelValues("vod").Observe(s.c.Clock.Now().Sub(began).Seconds())
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(vodTimeout))
+	if err := sendVOD(w, r, log, found, start, end, token); err != nil && r.Context().Err() == nil {
+		// The status is out: a list cut short, without its last line, is all that can be said.
+		s.c.Logger.Warn("playlist cut short", "stream", st.Name, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+func sendVOD(w http.ResponseWriter, r *http.Request, log *fragments.Log, found survey, start, end time.Time, token string) error {
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	var out io.Writer = w
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Set("Content-Encoding", "gzip")
+		z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		out = z
+	}
+	b := bufio.NewWriterSize(out, 32<<10)
+	if err := writeVOD(r.Context(), b, log, found, start, end, token); err != nil {
+		return err
+	}
+	return b.Flush()
+}
+
+// look reads the heads of a window once, for what stands at the top of the playlist.
+func look(ctx context.Context, log *fragments.Log, start, end time.Time) (survey, error) {
+	var s survey
+	sum := fnv.New64a()
+	longest := time.Duration(0)
+	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
+		if err != nil {
+			return s, err
+		}
+		if s.count == 0 {
+			s.first = h
+		}
+		s.last = h
+		s.count++
+		longest = max(longest, h.End.Sub(h.Start))
+		var b [8]byte
+		for i := range b {
+			b[i] = byte(h.Number >> (8 * i))
+		}
+		sum.Write(b[:])
+	}
+	s.target = max(1, int(math.Round(longest.Seconds())))
+	s.tag = strconv.FormatUint(sum.Sum64(), 36)
+	return s, nil
+}
+
+func (s survey) etag(start time.Time, token string) string {
+	sum := fnv.New32a()
+	_, _ = io.WriteString(sum, token)
+	return fmt.Sprintf(`"%s-%d-%x-%x"`, s.tag, s.count, max(0, start.Sub(s.first.Start)), sum.Sum32())
+}
+
+// writeVOD writes the playlist of the fragments that found counted.
+func writeVOD(ctx context.Context, w *bufio.Writer, log *fragments.Log, found survey, start, end time.Time, token string) error {
+	b := make([]byte, 0, 512)
+	b = append(b, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-TARGETDURATION:"...)
+	b = strconv.AppendInt(b, int64(found.target), 10)
+	b = append(b, "\n#EXT-X-MEDIA-SEQUENCE:0\n"...)
+	if into := start.Sub(found.first.Start); into > 0 {
+		b = append(b, "#EXT-X-START:TIME-OFFSET="...)
+		b = append(appendSeconds(b, into), ",PRECISE=YES\n"...)
+	}
+	prev, begun := fragments.Head{}, false
+	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
+		if err != nil {
+			return err
+		}
+		if h.Number > found.last.Number {
+			break // it came since the survey
+		}
+		breaks := begun && playback.Breaks(prev, h)
+		b = appendStored(b, h, breaks, !begun || h.Run != prev.Run, token)
+		prev, begun = h, true
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		b = b[:0]
+	}
+	_, err := w.WriteString("#EXT-X-ENDLIST\n")
+	return err
+}
+
+// appendStored writes a fragment of the log as a segment.
+func appendStored(b []byte, h fragments.Head, breaks, init bool, token string) []byte {
+	if breaks {
+		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
+	}
+	if init {
+		b = append(b, `#EXT-X-MAP:URI="fragments/init-`...)
+		b = strconv.AppendUint(b, uint64(h.Number), 10)
+		b = append(append(b, ".mp4"...), token...)
+		b = append(b, "\"\n"...)
+	}
+	b = append(b, "#EXT-X-PROGRAM-DATE-TIME:"...)
+	b = h.Start.UTC().AppendFormat(b, timestampStyle)
+	b = append(b, "\n#EXTINF:"...)
+	b = append(appendSeconds(b, h.End.Sub(h.Start)), ",\nfragments/"...)
+	b = strconv.AppendUint(b, uint64(h.Number), 10)
+	b = append(append(b, ".m4s"...), token...)
+	return append(b, '\n')
+}

@@ -1,0 +1,111 @@
+package playback
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/media"
+	"penstock/media/fmp4"
+)
+
+// Playable returns the tracks that browsers play out of fragmented MP4, in their order:
+// H.264, H.265, AV1, AAC and Opus. G.711 and Motion JPEG are left to the other outputs.
+func Playable(tracks []media.Track) []media.Track {
+	keep := make([]media.Track, 0, len(tracks))
+	for _, t := range tracks {
+		switch t.Codec.Name() {
+		case "h264", "h265", "av1", "aac", "opus":
+			keep = append(keep, t)
+		}
+	}
+	return keep
+}
+
+// RequirePlayable is Playable that refuses, in words, tracks of which none can be played.
+func RequirePlayable(op string, tracks []media.Track) ([]media.Track, error) {
+	keep := Playable(tracks)
+	if len(keep) > 0 {
+		return keep, nil
+	}
+	return nil, fault.New(fault.Unavailable, op, "", "no browser plays "+Codecs(tracks)).
+		WithHint("set the camera to H.264 or H.265, or use the .mkv of a fragment")
+}
+
+// Codecs names the codecs of tracks for a person: "h264 and pcmu".
+func Codecs(tracks []media.Track) string {
+	names := make([]string, len(tracks))
+	for i, t := range tracks {
+		names[i] = t.Codec.Name()
+	}
+	if len(names) == 0 {
+		return "no track"
+	}
+	return strings.Join(names, " and ")
+}
+
+// MIME is the RFC 6381 type of a fragmented MP4 with those tracks.
+func MIME(tracks []media.Track) string {
+	codecs, kind := make([]string, len(tracks)), "audio/mp4"
+	for i, t := range tracks {
+		codecs[i] = t.Codec.MIME()
+		if t.Codec.Kind() == media.Video {
+			kind = "video/mp4"
+		}
+	}
+	return kind + `; codecs="` + strings.Join(codecs, ",") + `"`
+}
+
+// Lead is the index of the track that times a fragment: the first video track, else
+// the first; -1 without tracks.
+func Lead(tracks []media.Track) int {
+	for i, t := range tracks {
+		if t.Codec.Kind() == media.Video {
+			return i
+		}
+	}
+	return min(len(tracks), 1) - 1
+}
+
+// Segment writes f as one movie fragment of tracks, which are some of f's. Samples of
+// other tracks are left out.
+func Segment(f *fragments.Fragment, tracks []media.Track) ([]byte, error) {
+	ends := make([]int64, len(tracks))
+	for i, t := range tracks {
+		ends[i] = f.Ends[f.Track(t.ID)]
+	}
+	return fmp4.Part(uint32(f.Number/1_000_000), tracks, f.Samples, ends)
+}
+
+// Breaks reports whether a player needs a discontinuity between two fragments that
+// follow each other in the log.
+func Breaks(a, b fragments.Head) bool { return a.Run != b.Run || b.Gap != fragments.CauseNone }
+
+// Before returns the newest fragment of log that starts at or before at. Its search
+// widens from at backwards, so its cost does not grow with what is stored. With nothing
+// that old it is fault.NotFound.
+func Before(ctx context.Context, log *fragments.Log, at time.Time) (fragments.Head, error) {
+	first, ok := log.First()
+	for span := 15 * time.Second; ok; span *= 8 {
+		from := at.Add(-span)
+		var found fragments.Head
+		for h, err := range log.Select(ctx, fragments.Range{Start: from, End: at.Add(time.Microsecond)}) {
+			if err != nil {
+				return fragments.Head{}, err
+			}
+			if !h.Start.After(at) {
+				found = h
+			}
+		}
+		if found.Number != 0 {
+			return found, nil
+		}
+		if from.Before(first.Start) {
+			break
+		}
+	}
+	return fragments.Head{}, fault.New(fault.NotFound, "find media", "", "nothing is recorded at or before that time").
+		WithHint("the timeline shows what there is")
+}
