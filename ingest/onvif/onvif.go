@@ -56,4 +56,3 @@ type Credentials struct {
 
 // Client asks cameras. Make one with New; it may be used by many goroutines at once.
 type Client struct{ conf Config }
-

@@ -16,11 +16,15 @@ const (
 	deniedWait = 30 * time.Second
 	// knockEvery is how often a camera that does not even accept a connection is
 	// tried: together with a handshake that is below the 3 s in which it must be back.
-	knockEvery = 1500 * time.Millisecond
+	knockEvery = 1250 * time.Millisecond
 	// settled is how long media must flow for the next failure to start from the first
 	// pause again: a camera that drops every 10 s is called back at once, one that
 	// drops every second is not called a hundred times a minute.
 	settled = 4 * time.Second
+	// freshly and freshWait: a camera that was well a moment ago is most likely starting
+	// again, and is called at least this often until it has been away that long.
+	freshly   = 2 * time.Minute
+	freshWait = 2 * time.Second
 	// jitter is the share of a pause that chance takes off or adds.
 	jitter = 0.2
 )
@@ -34,7 +38,6 @@ const (
 	EventDue                           // the time that the last action named has come
 	EventAnswered                      // a knock: the port accepts connections
 	EventSilent                        // a knock: it does not
-	EventPlaying                       // the camera promised media
 	EventMedia                         // the first sample came
 	EventTrouble                       // an attempt failed, or a conversation ended
 	EventStop                          // the stream was deleted, or the server stops
@@ -91,8 +94,8 @@ type Machine struct {
 	attempts int       // in a row without settled media
 	mediaAt  time.Time // first sample of this conversation; zero: none yet
 	playing  bool
-	knocking bool // a camera that accepts no connection is being knocked at
-	knocks   int
+	lostAt   time.Time // when settled media ended; zero: there was none yet
+	knocking bool      // a camera that accepts no connection is being knocked at
 	ended    bool
 	prefer   camera.Transport
 }
@@ -117,14 +120,10 @@ func (m *Machine) Next(e Event) Action {
 		return m.call()
 	case EventAnswered:
 		// It is back. What it failed with before it went away says nothing now.
-		m.knocking, m.attempts, m.knocks = false, 1, 0
+		m.knocking, m.attempts = false, 1
 		return m.call()
 	case EventSilent:
-		m.knocks++
 		return Action{Kind: ActionWait, Until: e.At.Add(m.spread(knockEvery))}
-	case EventPlaying:
-		m.playing = true
-		return Action{}
 	case EventMedia:
 		m.mediaAt = e.At
 		return Action{}
@@ -138,14 +137,14 @@ func (m *Machine) Next(e Event) Action {
 }
 
 func (m *Machine) call() Action {
-	m.playing, m.mediaAt, m.knocking = false, time.Time{}, false
+	m.mediaAt, m.knocking = time.Time{}, false
 	return Action{Kind: ActionCall, Prefer: m.prefer}
 }
 
 func (m *Machine) trouble(e Event) Action {
 	flowed := !m.mediaAt.IsZero()
 	if flowed && e.At.Sub(m.mediaAt) >= settled {
-		m.attempts = 0
+		m.attempts, m.lostAt = 0, e.At
 	}
 	m.attempts++
 	m.learnTransport(e.Trouble, flowed)
@@ -156,24 +155,34 @@ func (m *Machine) trouble(e Event) Action {
 		if m.attempts == 1 {
 			return m.call()
 		}
-		m.knocking, m.knocks = true, 0
+		m.knocking = true
 		return Action{Kind: ActionWait, Until: e.At.Add(m.spread(min(m.pause(), knockEvery)))}
 	}
 	if m.attempts == 1 {
 		return m.call()
 	}
-	return Action{Kind: ActionWait, Until: e.At.Add(m.spread(m.pause()))}
+	pause := m.pause()
+	switch {
+	case e.Trouble.Cause == camera.NoAnswer:
+		pause = firstWait // the call itself waits long for an answer
+	case flowed:
+		pause = firstWait // short pieces are better than none
+	case !m.lostAt.IsZero() && e.At.Sub(m.lostAt) < freshly:
+		pause = min(pause, freshWait)
+	}
+	return Action{Kind: ActionWait, Until: e.At.Add(m.spread(pause))}
 }
 
 // learnTransport makes Auto try the other way when one brings no packets: a firewall
 // between drops UDP, and some firmware accepts TCP and then sends nothing.
 func (m *Machine) learnTransport(t *camera.Trouble, flowed bool) {
-	if flowed || t.Cause != camera.NoPackets {
-		return
-	}
-	if m.prefer == camera.UDP {
+	switch {
+	case flowed:
+	case t.Cause == camera.NoTransport:
+		m.prefer = ""
+	case t.Cause == camera.NoPackets && m.prefer == camera.UDP:
 		m.prefer = camera.TCP
-	} else {
+	case t.Cause == camera.NoPackets:
 		m.prefer = camera.UDP
 	}
 }

@@ -1,0 +1,342 @@
+package pull
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/ingest/camera"
+	"penstock/internal/camsim"
+	"penstock/internal/repotest"
+	"penstock/media"
+	"penstock/streams"
+)
+
+// flat is what a video sample must hold: NAL units with lengths, without what belongs
+// to the transport (access unit delimiters) or is kept apart (parameter sets).
+func flat(nals [][]byte, codec camsim.Codec) []byte {
+	var out []byte
+	for _, n := range nals {
+		switch typ := n[0] & 0x1F; {
+		case codec == camsim.H264 && (typ == 7 || typ == 8 || typ == 9):
+			continue
+		case codec == camsim.H265 && n[0]>>1&0x3F >= 32 && n[0]>>1&0x3F <= 35:
+			continue
+		}
+		out = binary.BigEndian.AppendUint32(out, uint32(len(n)))
+		out = append(out, n...)
+	}
+	return out
+}
+
+// split undoes the lengths.
+func split(b []byte) (out [][]byte) {
+	for len(b) >= 4 {
+		n := binary.BigEndian.Uint32(b)
+		out = append(out, b[4:4+n])
+		b = b[4+n:]
+	}
+	return out
+}
+
+// compare checks that samples are the clip's units one after the other: bytes, order,
+// decode and composition times, key frames.
+func compare(t *testing.T, clip *camsim.Clip, s *sessionRecord) {
+	t.Helper()
+	for index, track := range clip.Streams {
+		var got []media.Sample
+		for _, m := range s.samples {
+			if int(m.Track) == index+1 {
+				got = append(got, m)
+			}
+		}
+		var want []camsim.Unit
+		reel := clip.Reel(0)
+		for len(want) < 2*len(clip.Units)+len(got) {
+			if u := reel.Next(); u.Track == index {
+				want = append(want, u)
+			}
+		}
+		if len(got) == 0 {
+			t.Errorf("track %d: nothing came", index)
+			continue
+		}
+		at := align(track, want, got[0])
+		if at < 0 {
+			t.Errorf("track %d: the first sample is none of the camera's", index)
+			continue
+		}
+		for i, m := range got {
+			u := want[at+i]
+			if !bytes.Equal(payload(track, m), payloadOf(track, u)) {
+				t.Fatalf("track %d: sample %d of %d differs from the camera's", index, i, len(got))
+			}
+			if d, w := m.DTS-got[0].DTS, u.DTS-want[at].DTS; d != w {
+				t.Errorf("track %d, sample %d: decode time %d after the first, want %d", index, i, d, w)
+			}
+			if w := u.PTS - u.DTS - (want[at].PTS - want[at].DTS); int64(m.CTO)-int64(got[0].CTO) != w {
+				t.Errorf("track %d, sample %d: composition offset %d, want %d", index, i, m.CTO-got[0].CTO, w)
+			}
+			if m.Sync != (u.Sync || track.Codec == camsim.AAC) {
+				t.Errorf("track %d, sample %d: sync is %v", index, i, m.Sync)
+			}
+		}
+	}
+}
+
+func payload(t camsim.Track, m media.Sample) []byte {
+	if t.Codec == camsim.AAC {
+		return m.Data
+	}
+	return flat(split(m.Data), t.Codec)
+}
+
+func payloadOf(t camsim.Track, u camsim.Unit) []byte {
+	if t.Codec == camsim.AAC {
+		return u.Frame
+	}
+	return flat(u.NALs, t.Codec)
+}
+
+func align(t camsim.Track, want []camsim.Unit, first media.Sample) int {
+	for i, u := range want {
+		if bytes.Equal(payload(t, first), payloadOf(t, u)) {
+			return i
+		}
+	}
+	return -1
+}
+
+// film makes an .mp4 with ffmpeg.
+func film(t *testing.T, args ...string) *camsim.Clip {
+	t.Helper()
+	ffmpeg := repotest.Need(t, "ffmpeg")
+	name := filepath.Join(t.TempDir(), "film.mp4")
+	args = append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "4"}, args...)
+	if out, err := exec.Command(ffmpeg, append(args, name)...).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v\n%s", err, out)
+	}
+	c, err := camsim.Load(name, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestWhatArrivesIsWhatTheCameraSent(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"H.264 and AAC", []string{"-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0", "-c:a", "aac"}},
+		{"H.264 with B frames", []string{"-map", "0:v", "-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-bf", "2"}},
+		{"H.265 with B frames", []string{"-map", "0:v", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "keyint=25:bframes=2:log-level=error", "-tag:v", "hvc1"}},
+	} {
+		clip := film(t, c.args...)
+		for _, tp := range []streams.Transport{streams.TCP, streams.UDP} {
+			t.Run(c.name+" over "+string(tp), func(t *testing.T) {
+				t.Parallel()
+				s := cameras(t, camsim.ServerConfig{Material: clip})
+				r := start(t, Config{})
+				r.add("a", s.URL(0), "", "", tp)
+				r.hub.wait(t, 20*time.Second, "100 samples", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count >= 100 })
+				r.changes <- streams.Change{Kind: streams.Deleted, Stream: streams.Stream{ID: "a"}}
+				r.hub.wait(t, 5*time.Second, "the session's end", func() bool { return r.hub.sessions[0].closed })
+				rec := r.hub.sessions[0]
+				if rec.lost != 0 {
+					t.Errorf("%d packets lost", rec.lost)
+				}
+				compare(t, clip, rec)
+			})
+		}
+	}
+}
+
+func shortClip() *camsim.Clip { return camsim.Record(camsim.NewDemo(), 4*time.Second) }
+
+func TestParameterSetsInBandOnly(t *testing.T) {
+	t.Parallel()
+	clip := shortClip()
+	s := cameras(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{InBandOnly: true}})
+	r := start(t, Config{})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 10*time.Second, "30 samples", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count >= 30 })
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	compare(t, clip, r.hub.sessions[0])
+}
+
+func TestCodecChangeMidStreamKeepsTheSession(t *testing.T) {
+	t.Parallel()
+	second := film(t, "-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0", "-bsf:v", "dump_extra=freq=keyframe")
+	s := cameras(t, camsim.ServerConfig{Material: shortClip(), Second: second, Faults: camsim.Faults{ChangeAfter: time.Second}})
+	r := start(t, Config{})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 15*time.Second, "other tracks", func() bool { return len(r.hub.sessions) > 0 && len(r.hub.sessions[0].tracks) > 1 })
+	r.hub.wait(t, 5*time.Second, "samples after the change", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count > 60 })
+}
+
+func TestCameraThatDropsIsCalledBackAtOnce(t *testing.T) {
+	t.Parallel()
+	s := cameras(t, camsim.ServerConfig{Material: shortClip(), Faults: camsim.Faults{DropEvery: 5 * time.Second}})
+	r := start(t, Config{})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 20*time.Second, "three sessions", func() bool { return len(r.hub.sessions) == 3 && r.hub.sessions[2].count > 0 })
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	for i, a := range r.hub.sessions[:2] {
+		b := r.hub.sessions[i+1]
+		gap := b.first.Sub(a.last)
+		t.Logf("gap %d: %v", i, gap)
+		if gap > 250*time.Millisecond {
+			t.Errorf("media paused for %v: more than 5 %% of 5 s", gap)
+		}
+		var tr *camera.Trouble
+		if !a.closed || !errors.As(a.cause, &tr) || tr.Cause != camera.HungUp {
+			t.Errorf("session %d ended with %v", i, a.cause)
+		}
+	}
+}
+
+func TestCameraComesBackWithinThreeSecondsOfAnswering(t *testing.T) {
+	t.Parallel()
+	s := cameras(t, camsim.ServerConfig{Material: shortClip()})
+	addr := s.Addr().String()
+	knocked := make(chan struct{}, 100)
+	r := start(t, Config{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			knocked <- struct{}{}
+		}
+		return c, err
+	}})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 5*time.Second, "media", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count > 0 })
+	s.Close()
+	r.hub.wait(t, 5*time.Second, "offline", func() bool { return strings.HasPrefix(r.hub.states["a"], "offline: ") })
+	if got := r.state("a"); !strings.Contains(got, "refuses connections") || !strings.Contains(got, "switch RTSP on") {
+		t.Errorf("state %q", got)
+	}
+	for range 5 { // the outage lasts five tries
+		<-knocked
+	}
+	back := cameras(t, camsim.ServerConfig{Listen: addr, Material: shortClip()})
+	since := time.Now()
+	r.hub.wait(t, 5*time.Second, "media again", func() bool { return len(r.hub.sessions) == 2 && r.hub.sessions[1].count > 0 })
+	if d := time.Since(since); d > 3*time.Second {
+		t.Errorf("back after %v", d)
+	} else {
+		t.Logf("back after %v", d)
+	}
+	if back.Plays() != 1 {
+		t.Errorf("%d sessions", back.Plays())
+	}
+}
+
+func TestHalfOpenConnectionIsFound(t *testing.T) {
+	t.Parallel()
+	s := cameras(t, camsim.ServerConfig{Material: shortClip(), Faults: camsim.Faults{SilentAfter: time.Second}})
+	r := start(t, Config{})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 20*time.Second, "a second session", func() bool { return len(r.hub.sessions) == 2 })
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	a := r.hub.sessions[0]
+	var tr *camera.Trouble
+	if !errors.As(a.cause, &tr) || tr.Cause != camera.Silent {
+		t.Errorf("ended with %v", a.cause)
+	}
+	found := r.hub.sessions[1].at.Sub(a.last)
+	t.Logf("found after %v", found)
+	if found > 10*time.Second {
+		t.Errorf("found after %v", found)
+	}
+}
+
+func TestRefusedPasswordIsNotTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	s := cameras(t, camsim.ServerConfig{Material: shortClip(), Auth: camsim.Digest, Username: "u", Password: "p"})
+	r := start(t, Config{})
+	r.add("a", s.URL(0), "u", "wrong", streams.Auto)
+	r.hub.wait(t, 5*time.Second, "denied", func() bool { return strings.HasPrefix(r.hub.states["a"], "denied: ") })
+	if got := r.state("a"); !strings.Contains(got, `user "u"`) || strings.Contains(got, "wrong,") {
+		t.Errorf("state %q", got)
+	}
+	// A new password is tried at once.
+	r.changes <- streams.Change{Kind: streams.Updated, Stream: streams.Stream{ID: "a", Name: "a", Source: sourceOf(s.URL(0), "u", "p")}}
+	r.hub.wait(t, 3*time.Second, "media", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count > 0 })
+}
+
+func TestMutedCameraIsReportedAndTriedTheOtherWay(t *testing.T) {
+	t.Parallel()
+	s := cameras(t, camsim.ServerConfig{Material: shortClip(), Faults: camsim.Faults{Mute: true}})
+	r := start(t, Config{Silence: time.Second})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 15*time.Second, "offline", func() bool {
+		return strings.HasPrefix(r.hub.states["a"], "offline: ") && strings.Contains(r.hub.states["a"], "sends nothing")
+	})
+	if s.Plays() < 2 {
+		t.Errorf("%d sessions", s.Plays())
+	}
+}
+
+func TestStreamHeldByAnotherIsReported(t *testing.T) {
+	s := cameras(t, camsim.ServerConfig{Material: shortClip()})
+	r := start(t, Config{})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 5*time.Second, "media", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count > 0 })
+	r.hub.change(func() { r.hub.refuse = errors.New("held"); close(r.hub.sessions[0].done) })
+	r.hub.wait(t, 5*time.Second, "the session's end", func() bool { return r.hub.sessions[0].closed })
+	var tr *camera.Trouble
+	if !errors.As(r.hub.sessions[0].cause, &tr) || tr.Cause != camera.Taken {
+		t.Errorf("ended with %v", r.hub.sessions[0].cause)
+	}
+}
+
+func TestSourceThatIsNoAddressFails(t *testing.T) {
+	r := start(t, Config{})
+	r.add("a", "http://nope/", "", "", streams.Auto)
+	r.hub.wait(t, 5*time.Second, "error", func() bool { return strings.Contains(r.hub.states["a"], "rtsp://") })
+	r.changes <- streams.Change{Kind: streams.Updated, Stream: streams.Stream{ID: "a", Name: "a"}}
+}
+
+func TestSlotsAreFreedByCamerasThatHang(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := cameras(t, camsim.ServerConfig{Material: shortClip()})
+	r := start(t, Config{Handshakes: 1})
+	for i := range 3 {
+		r.add(fmt.Sprint("hangs", i), "rtsp://"+l.Addr().String()+"/", "", "", streams.Auto)
+	}
+	r.add("good", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 4*time.Second, "media", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count > 0 })
+}
+
+func TestEveryDialGoesThroughTheConfig(t *testing.T) {
+	s := cameras(t, camsim.ServerConfig{Material: shortClip()})
+	refused := errors.New("address not allowed")
+	r := start(t, Config{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }})
+	r.add("a", s.URL(0), "", "", streams.Auto)
+	r.hub.wait(t, 5*time.Second, "offline", func() bool { return strings.Contains(r.hub.states["a"], "not allowed") })
+	if s.Plays() != 0 {
+		t.Error("a connection went past Config.Dial")
+	}
+}
+
+func sourceOf(url, user, pass string) *streams.Source {
+	c := streams.Source{URL: url, Username: user, Transport: streams.Auto}
+	_ = c.Password.UnmarshalText([]byte(pass))
+	return &c
+}
