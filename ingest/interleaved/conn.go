@@ -23,6 +23,7 @@ type Conn struct {
 	idle   time.Duration
 	last   atomic.Int64 // when the last byte came, ns
 	quiet  atomic.Int64 // how long it may be silent, ns
+	frames atomic.Uint64
 
 	onReady func(fd uintptr) bool // bound once: a method value per read would allocate
 	onTick  func(fd uintptr)
@@ -98,6 +99,25 @@ func (c *Conn) SetReadDeadline(time.Time) error { return nil }
 
 // SetDeadline sets the deadline of writes only.
 func (c *Conn) SetDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(t) }
+
+// Write sends messages and frames, one in a call.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if len(b) > 1 && b[0] == '$' && b[1]&1 == 0 {
+		c.frames.Add(1)
+	}
+	return n, err
+}
+
+// Frames is how many interleaved frames were written on even channels, which carry RTP.
+func (c *Conn) Frames() uint64 { return c.frames.Load() }
+
+// Err is why the connection ended, nil while it has not.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
 
 // NetConn returns the connection underneath.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
@@ -252,10 +272,17 @@ func (c *Conn) look(fd uintptr) {
 	c.glance.keep = true
 }
 
+// readsMax bounds the reads of one look: a peer that sends as fast as memory must not
+// keep the poller from the others.
+const readsMax = 8
+
 // take reads what is there and takes it apart; false: nothing was there.
 func (c *Conn) take(fd uintptr, buf []byte, now time.Time) bool {
 	got := false
-	for c.err == nil && len(c.up) == 0 {
+	for range readsMax {
+		if c.err != nil || len(c.up) > 0 {
+			break
+		}
 		kept := copy(buf, c.rest)
 		room := buf[kept:]
 		if len(room) == 0 {

@@ -1,0 +1,27 @@
+package rtsp
+
+import (
+	"context"
+
+	"penstock/media"
+	"penstock/streams"
+)
+
+// OnHub makes a Hub of h.
+func OnHub(h *streams.Hub) Hub { return hub{h} }
+
+type hub struct{ h *streams.Hub }
+
+func (a hub) Publish(ctx context.Context, st streams.Stream, p streams.Producer, tracks []media.Track) (Session, error) {
+	s, err := a.h.Publish(ctx, st, p, tracks, nil)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (a hub) Listen(id string) Listener {
+	return a.h.Listen(id, streams.ListenOptions{From: streams.LiveGOP})
+}
+
+func (a hub) State(id string) streams.State { return a.h.State(id) }
