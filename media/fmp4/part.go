@@ -189,7 +189,11 @@ func entries(b []byte, t media.Track, samples []media.Sample, end int64) []byte 
 }
 
 // nominal is how long a last sample lasts when nobody says where the next would start.
+// The step before it is truer for video: cameras lie about their frame rate.
 func nominal(t media.Track, s *media.Sample, before int64) int64 {
+	if before > 0 && !sound(t) {
+		return before
+	}
 	if d := media.Nominal(t, s.Data); d > 0 {
 		return d
 	}
