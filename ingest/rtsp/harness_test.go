@@ -17,7 +17,12 @@ import (
 	"penstock/streams"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("PENSTOCK_COST_SERVER") != "" {
+		costServer()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // memHub is a Hub that keeps every sample in memory.
 type memHub struct {
@@ -35,6 +40,7 @@ type memStream struct {
 	closed  int
 	cause   error
 	prod    streams.Producer
+	read    int // events that listeners took
 }
 
 type memSession struct {
@@ -102,6 +108,8 @@ func (l *memListener) Next(ctx context.Context) (streams.Event, error) {
 					l.start, l.at = false, i
 					e.Tracks = m.tracks
 					l.at++
+					m.read++
+					l.h.changed()
 					l.h.mu.Unlock()
 					return e, nil
 				}

@@ -1,0 +1,202 @@
+package rtsp
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtp"
+
+	"penstock/media"
+	"penstock/streams"
+)
+
+// shelve puts a finished recording of ffmpeg's on the hub as if it were live.
+func shelve(t *testing.T, hub *memHub, id string, video, audio []string) *memStream {
+	t.Helper()
+	file, _ := source(t, 3, video, audio)
+	from := newMemHub()
+	s := serve(t, Config{Hub: from})
+	ffmpeg(t, "-i", file, "-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", "rtsp://"+s.Addr().String()+"/x")
+	m := from.await(t, "x", "end of the push", func(m *memStream) bool { return m.closed == 1 })
+	hub.mu.Lock()
+	defer hub.mu.Unlock()
+	live := &memStream{tracks: m.tracks, session: &memSession{h: hub, id: id, done: make(chan struct{})}}
+	hub.shelf[id] = live
+	hub.changed()
+	return m
+}
+
+// feed plays what shelve recorded into the hub, at speed times its own pace.
+func feed(hub *memHub, id string, m *memStream, speed float64) {
+	start := time.Now()
+	for _, e := range m.events {
+		if e.Sample.Track == 0 {
+			continue
+		}
+		track := m.tracks[e.Sample.Track-1]
+		if due := time.Duration(float64(track.Duration(e.Sample.DTS)) / speed); due > time.Since(start) {
+			time.Sleep(due - time.Since(start))
+		}
+		hub.mu.Lock()
+		e.Server = time.Now()
+		hub.shelf[id].events = append(hub.shelf[id].events, e)
+		hub.changed()
+		hub.mu.Unlock()
+	}
+}
+
+var h264Args = []string{"-c:v", "libx264", "-g", "25", "-preset", "veryfast", "-b:v", "1M", "-pix_fmt", "yuv420p", "-bf", "2"}
+
+func TestReadersGetWhatWasPushed(t *testing.T) {
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run("ffmpeg over "+transport, func(t *testing.T) {
+			t.Parallel()
+			hub := newMemHub()
+			m := shelve(t, hub, "door", h264Args, []string{"-c:a", "aac"})
+			s := serve(t, Config{Hub: hub})
+			go feed(hub, "door", m, 1)
+			hub.await(t, "door", "the first picture", func(m *memStream) bool { return len(m.samples(1)) > 0 })
+			out := filepath.Join(t.TempDir(), "read.mp4")
+			ffmpeg(t, "-rtsp_transport", transport, "-i", "rtsp://"+s.Addr().String()+"/door", "-c", "copy", "-t", "1.5", "-y", out)
+			if i, err := os.Stat(out); err != nil || i.Size() < 50_000 {
+				t.Fatalf("ffmpeg wrote %v %v", i, err)
+			}
+			ffmpeg(t, "-xerror", "-v", "error", "-i", out, "-f", "null", "-")
+		})
+		t.Run("gortsplib over "+transport, func(t *testing.T) {
+			t.Parallel()
+			hub := newMemHub()
+			m := shelve(t, hub, "door", h264Args, []string{"-c:a", "aac"})
+			s := serve(t, Config{Hub: hub})
+			hub.mu.Lock()
+			// The first second is there already: a reader begins with its key frame.
+			for _, e := range m.events {
+				if e.Sample.Track != 0 && m.tracks[e.Sample.Track-1].Duration(e.Sample.DTS) < 900*time.Millisecond {
+					hub.shelf["door"].events = append(hub.shelf["door"].events, streams.Event{Sample: e.Sample, Server: time.Now()})
+				}
+			}
+			n := len(hub.shelf["door"].samples(1))
+			hub.mu.Unlock()
+			got := readUnits(t, s, "door", transport, n)
+			want := hub.shelf["door"].samples(1)
+			for i := range n {
+				if !bytes.Equal(joinUnits(got[i]), want[i].Data) {
+					t.Fatalf("picture %d differs", i)
+				}
+			}
+		})
+	}
+}
+
+// joinUnits is the sample of these NAL units.
+func joinUnits(nals [][]byte) []byte {
+	var b []byte
+	for _, n := range nals {
+		b = media.AppendNAL(b, n)
+	}
+	return b
+}
+
+// readUnits reads n access units of a stream's video with gortsplib.
+func readUnits(t *testing.T, s *Server, name, transport string, n int) [][][]byte {
+	t.Helper()
+	tr := gortsplib.TransportTCP
+	if transport == "udp" {
+		tr = gortsplib.TransportUDP
+	}
+	c := gortsplib.Client{Transport: &tr}
+	u, err := base.ParseURL("rtsp://" + s.Addr().String() + "/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(u.Scheme, u.Host); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	desc, _, err := c.Describe(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetupAll(desc.BaseURL, desc.Medias); err != nil {
+		t.Fatal(err)
+	}
+	var f *format.H264
+	m := desc.FindFormat(&f)
+	dec, err := f.CreateDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	units := make(chan [][]byte, 1000)
+	c.OnPacketRTPAny(func(*description.Media, format.Format, *rtp.Packet) {})
+	c.OnPacketRTP(m, f, func(p *rtp.Packet) {
+		if u, err := dec.Decode(p); err == nil {
+			units <- u
+		}
+	})
+	if _, err := c.Play(nil); err != nil {
+		t.Fatal(err)
+	}
+	var out [][][]byte
+	deadline := time.After(20 * time.Second)
+	for len(out) < n {
+		select {
+		case u := <-units:
+			out = append(out, u)
+		case <-deadline:
+			t.Fatalf("%d of %d pictures came", len(out), n)
+		}
+	}
+	return out
+}
+
+func TestReaderOfNothingHearsWhy(t *testing.T) {
+	hub := newMemHub()
+	s := serve(t, Config{Hub: hub})
+	c := gortsplib.Client{}
+	u, _ := base.ParseURL("rtsp://" + s.Addr().String() + "/nobody")
+	if err := c.Start(u.Scheme, u.Host); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, res, err := c.Describe(u)
+	if err == nil || res == nil || res.StatusCode != base.StatusNotFound || !strings.Contains(res.StatusMessage, "not live") {
+		t.Fatalf("answer %v, err %v", res, err)
+	}
+}
+
+func TestReaderIsSentNewParameterSets(t *testing.T) {
+	hub := newMemHub()
+	m := shelve(t, hub, "door", h264Args, nil)
+	first := m.samples(1)
+	old := m.tracks[0].Codec.(*media.H264)
+	changed := &media.H264{SPS: append(bytes.Clone(old.SPS), 0x80), PPS: old.PPS}
+	s := serve(t, Config{Hub: hub})
+	hub.mu.Lock()
+	st := hub.shelf["door"]
+	st.events = append(st.events, streams.Event{Sample: first[0], Server: time.Now()})
+	hub.mu.Unlock()
+	go func() {
+		// DESCRIBE took the first event, and so did PLAY.
+		hub.await(t, "door", "reader", func(m *memStream) bool { return m.read == 2 })
+		hub.mu.Lock()
+		defer hub.mu.Unlock()
+		st.events = append(st.events, streams.Event{Tracks: []media.Track{{ID: 1, Timescale: 90000, Codec: changed}},
+			Sample: first[25], Server: time.Now()})
+		hub.changed()
+	}()
+	got := readUnits(t, s, "door", "tcp", 2)
+	if !first[25].Sync {
+		t.Fatal("the sample that was to be a key frame is none")
+	}
+	if len(got[1]) == 0 || !bytes.Equal(got[1][0], changed.SPS) {
+		t.Fatalf("the key frame after the change begins with %x", got[1][0])
+	}
+}
