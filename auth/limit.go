@@ -26,6 +26,7 @@ const (
 type limiter struct {
 	mu      sync.Mutex
 	buckets map[string]*bucket
+	swept   time.Time // when a full map was last searched for entries to drop
 }
 
 // bucket is empty of failures at the time free.
@@ -66,6 +67,10 @@ func (l *limiter) succeed(remote, name string) {
 func (l *limiter) forget(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.sweep(now)
+}
+
+func (l *limiter) sweep(now time.Time) {
 	for k, b := range l.buckets {
 		if !now.Before(b.free) {
 			delete(l.buckets, k)
@@ -78,10 +83,9 @@ func (l *limiter) bucket(now time.Time, name string, interval time.Duration) *bu
 		return b
 	}
 	if len(l.buckets) >= limitEntries {
-		for k, b := range l.buckets {
-			if !now.Before(b.free) {
-				delete(l.buckets, k)
-			}
+		if d := now.Sub(l.swept); d >= time.Second || d < 0 { // not for each try of a flood
+			l.swept = now
+			l.sweep(now)
 		}
 		if len(l.buckets) >= limitEntries {
 			name = "overflow " + name[:2]

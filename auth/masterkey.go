@@ -174,4 +174,7 @@ func readSmall(fsys host.FS, name string) (string, error) {
 	return string(bytes.TrimSpace(buf[:n])), nil
 }
 
+// String returns "***", or "" for no key.
+func (k MasterKey) String() string { return k.key.String() }
+
 func (k MasterKey) set() bool { return !k.key.Empty() }

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 // Mask is what a Text prints instead of itself.
@@ -15,25 +16,38 @@ const Mask = "***"
 
 // Text is a secret string. The zero value is "no secret". It is immutable and may be
 // shared; a copy is cheap. It formats, logs and marshals as "***" (empty: as "").
-type Text struct{ s string }
+//
+// The string is behind a handle: fmt reaches unexported fields of a struct without
+// asking their methods, and then finds an address. Equal texts compare equal with ==.
+type Text struct{ h unique.Handle[string] }
 
 // New returns the secret s.
-func New(s string) Text { return Text{s} }
+func New(s string) Text {
+	if s == "" {
+		return Text{}
+	}
+	return Text{unique.Make(s)}
+}
 
 // Reveal returns the secret itself, for the one place that needs it.
-func (t Text) Reveal() string { return t.s }
+func (t Text) Reveal() string {
+	if t.Empty() {
+		return ""
+	}
+	return t.h.Value()
+}
 
 // Empty reports whether there is no secret.
-func (t Text) Empty() bool { return t.s == "" }
+func (t Text) Empty() bool { return t == Text{} }
 
 // Equal compares in time that does not depend on where the two differ.
 func (t Text) Equal(other string) bool {
-	return subtle.ConstantTimeCompare([]byte(t.s), []byte(other)) == 1
+	return subtle.ConstantTimeCompare([]byte(t.Reveal()), []byte(other)) == 1
 }
 
 // String returns "***", or "" when empty.
 func (t Text) String() string {
-	if t.s == "" {
+	if t.Empty() {
 		return ""
 	}
 	return Mask
@@ -66,6 +80,6 @@ func (t Text) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText reads a secret from a config file or a request.
 func (t *Text) UnmarshalText(b []byte) error {
-	t.s = string(b)
+	*t = New(string(b))
 	return nil
 }
