@@ -1,0 +1,47 @@
+// What is known about a stream, and what is missing from it.
+import { html } from '../lib.js';
+import { kept, bytes, count, span, rate, instant, when, day, clock, format, roughly } from '../format.js';
+import { now } from '../store.js';
+import { Time } from './bits.js';
+
+/** The address without anything secret. */
+export const shown = (url) => String(url || '').replace(/^(\w+:\/\/)[^/@]*@/, '$1•••@');
+
+export function Facts({ stream: s }) {
+  const first = instant(s.first);
+  const last = instant(s.last);
+  const per = s.fragment_count && Number.isFinite(first) && s.bytes ? s.bytes / s.fragment_count : 0;
+  const rows = [
+    ['Source', s.source ? html`<span class="mono" title=${shown(s.source.url)}>${shown(s.source.url)}</span>` : s.producer ? `pushed from ${s.producer.remote}` : s.demo ? 'built-in camera' : 'pushed to us'],
+    ['Transport', s.source ? { auto: 'TCP, UDP if refused', tcp: 'TCP', udp: 'UDP' }[s.source.transport] || s.source.transport : s.producer?.protocol || '–'],
+    ['Video', format(s) || '–'],
+    ['Rate', s.live ? rate(s.bitrate) : '–'],
+    ['Key frame every', s.key_interval ? span(s.key_interval * 1000) : '–'],
+    ['Camera clock', s.clock_offset_ms == null ? 'not told' : offset(s.clock_offset_ms)],
+    ['Kept', `${kept(s.retention)} · ${bytes(s.bytes || 0)}`],
+    ['Oldest', html`<${Time} at=${first}>${Number.isFinite(first) ? `${when(first, now.value)} · ${roughly(now.value - first)} ago` : 'nothing yet'}</${Time}>`],
+    ['Newest', html`<${Time} at=${last}>${Number.isFinite(last) ? (s.live ? 'now' : when(last, now.value)) : 'nothing yet'}</${Time}>`],
+    ['Fragments', `${count(s.fragment_count)}${per ? ` · ${bytes(per)} each` : ''}`],
+    ['Lost on the way', s.lost ? `${count(s.lost)} samples` : 'none'],
+    ['Viewers', count(s.viewers)],
+  ];
+  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${typeof v === 'string' ? 'clip' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
+    ${s.tags && Object.keys(s.tags).filter((k) => !k.includes(':')).length ? html`<div class="row" style=${{ marginTop: '10px', gap: '6px' }}>${Object.entries(s.tags).filter(([k]) => !k.includes(':')).map(([k, v]) => html`<span class="chip"><span class="clip">${v ? `${k}: ${v}` : k}</span></span>`)}</div>` : null}</div>`;
+}
+
+function offset(ms) {
+  if (Math.abs(ms) < 20) return 'same as the server';
+  return `${span(Math.abs(ms))} ${ms > 0 ? 'ahead' : 'behind'}`;
+}
+
+/** The stretches that are missing, newest first; each can be gone to. */
+export function Gaps({ overview, onGo }) {
+  const d = overview.data.value;
+  const gaps = d.gaps.filter((g) => g.end > d.from).sort((a, b) => b.start - a.start);
+  const sum = gaps.reduce((n, g) => n + g.end - g.start, 0);
+  return html`<div class="card pad flat"><h2 class="h">Missing here</h2>
+    ${!d.at && html`<p class="mut small">…</p>`}
+    ${d.at > 0 && !gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${d.spans.length ? 'Nothing. What the upper bar shows is recorded without a gap.' : 'Nothing is recorded in this stretch yet.'}</p>`}
+    ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, of the stretch above</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason || 'no reason is known'}</small></li>`)}</ul>`}
+    ${gaps.length > 6 && html`<p class="mut small">and ${gaps.length - 6} more on the timeline</p>`}</div>`;
+}

@@ -1,0 +1,70 @@
+// What is recorded and what is missing, asked of the server in windows a little wider
+// than what is seen, and asked again while it grows.
+import { signal } from './lib.js';
+import { get, stream, iso } from './api.js';
+import { instant } from './format.js';
+
+/** @typedef {{start:number,end:number,bytes:number,fragments:number}} Span @typedef {{start:number,end:number,reason:string}} Gap */
+
+const empty = { from: 0, to: 0, spans: /** @type {Span[]} */ ([]), gaps: /** @type {Gap[]} */ ([]), step: 0, at: 0 };
+
+/** Reads a timeline answer; gaps that the server left out between spans are added without a reason. */
+export function read(a, from, to, step) {
+  const spans = (a.spans || []).map((s) => ({ start: instant(s.start), end: instant(s.end), bytes: s.bytes || 0, fragments: s.fragments || 0 }));
+  const gaps = (a.gaps || []).map((g) => ({ start: instant(g.start), end: instant(g.end), reason: [g.reason, g.detail].filter(Boolean).join(': ') }));
+  return { from, to, spans, gaps, step, at: Date.now() };
+}
+
+export async function fetchCoverage(name, from, to, step, signal) {
+  const res = `${Math.max(1, Math.ceil(step / 1000))}s`;
+  return read(await get(stream(name, '/timeline'), { start: iso(from), end: iso(to), resolution: res }, signal), from, to, step);
+}
+
+/** Keeps one window's coverage up to date. */
+export class Coverage {
+  constructor(name) {
+    this.name = name;
+    this.data = signal(empty);
+    this.error = signal(/** @type {any} */ (null));
+    this.asked = '';
+  }
+
+  /** Says what is seen; asks the server when that is not at hand at this grain. */
+  want(from, to, pixels) {
+    const d = this.data.value;
+    const step = Math.max(1000, (to - from) / pixels);
+    const nowMS = Date.now();
+    const fine = d.step && d.step <= step * 2.1 && d.step >= step / 4.2;
+    const inside = d.from <= from && (d.to >= to || d.to >= nowMS);
+    const grows = to > d.at - 15000 && nowMS - d.at > Math.max(2500, step * 2);
+    if (fine && inside && !grows) return;
+    if (this.busy) { this.again = [from, to, pixels]; return; }
+    if (this.failed && nowMS - this.failed < 3000) return;
+    const margin = (to - from) * 0.6;
+    const a = Math.floor((from - margin) / 1000) * 1000;
+    const b = Math.ceil(Math.min(to + margin, nowMS + 60e3) / 1000) * 1000;
+    if (b <= a) return;
+    this.busy = true;
+    fetchCoverage(this.name, a, b, step).then((r) => { this.data.value = r; this.error.value = null; this.failed = 0; }, (err) => { this.error.value = err; this.failed = Date.now(); }).finally(() => {
+      this.busy = false;
+      const next = this.again;
+      this.again = null;
+      if (next) this.want(...next);
+    });
+  }
+
+  gapAt(t) { return this.data.value.gaps.find((g) => g.start <= t && t < g.end) || null; }
+  spanAt(t) { return this.data.value.spans.find((s) => s.start <= t && t < s.end) || null; }
+
+  /** How much of a window is recorded, and what it weighs, as far as is known. */
+  sum(from, to) {
+    let ms = 0;
+    let bytes = 0;
+    for (const s of this.data.value.spans) {
+      const a = Math.max(s.start, from);
+      const b = Math.min(s.end, to);
+      if (b > a) { ms += b - a; bytes += (s.bytes * (b - a)) / (s.end - s.start || 1); }
+    }
+    return { ms, bytes, gaps: this.data.value.gaps.filter((g) => g.end > from && g.start < to) };
+  }
+}
