@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"penstock/internal/fault"
@@ -58,7 +59,8 @@ func CheckContext(ctx context.Context, op, key string) error {
 	return fault.Wrap(fault.Unavailable, op, key, ctx.Err())
 }
 
-// ShortSource is the error of a Put whose reader gave err before size bytes.
+// ShortSource is the error of a Put whose reader gave err before size bytes. It is
+// fault.Invalid whatever the cause: no store can help, so trying again there is vain.
 func ShortSource(op, key string, err error) error {
 	if err == nil { // io.ReaderAt forbids it; storing a part would be worse
 		err = io.ErrNoProgress
@@ -66,5 +68,5 @@ func ShortSource(op, key string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.New(fault.Invalid, op, key, "the source ended before its size")
 	}
-	return fault.Wrap(fault.Internal, op, key, err)
+	return fault.Wrap(fault.Invalid, op, key, fmt.Errorf("read the source: %w", err))
 }

@@ -31,8 +31,8 @@ type Object struct {
 // another ("a" beside "a/b"): a store that keeps objects as files refuses the second
 // with fault.InUse.
 type Bucket interface {
-	// Put stores size bytes of r, whole and durable, or nothing; r shorter than size is
-	// fault.Invalid. fault.InUse: the key exists. An error of any other kind leaves
+	// Put stores size bytes of r, whole and durable, or nothing; r that is shorter
+	// or fails is fault.Invalid. fault.InUse: the key exists. An error of any other kind leaves
 	// open whether the object was stored. r is not used after Put returned.
 	Put(ctx context.Context, key string, r io.ReaderAt, size int64) error
 	// Get reads n bytes from off, fewer where the object ends; n < 0 means to the end.
