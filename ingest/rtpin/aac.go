@@ -7,8 +7,9 @@ import (
 
 // Limits of RFC 3640 packets.
 const (
-	aacHeadersMax = 64 // access units in one packet
-	aacFrame      = 1024
+	aacHeadersMax = 64      // access units in one packet
+	aacFrame      = 1024    // samples of an access unit
+	aacMax        = 1 << 16 // bytes of one: 6144 bits a channel, times 48 channels, is below
 )
 
 // aacPackets is the payload format of RFC 3640, modes AAC-hbr and AAC-lbr.
@@ -18,7 +19,8 @@ type aacPackets struct {
 	indexDelta          int
 	open                bool // a fragmented access unit
 	fragment            []byte
-	want                int
+	want                int // its size; 0: its last packet tells
+	pieces              int
 	ts                  uint32
 	unitTime            int64 // ticks of one access unit
 }
@@ -53,10 +55,11 @@ func (d *aacPackets) packet(h header, p []byte, gap bool) {
 		d.t.r.stats.Malformed++
 		return
 	}
-	if n == 1 && (sizes[0] > len(data) || d.open) {
-		d.piece(h, data, sizes[0])
+	if n == 1 {
+		d.piece(h, data[:min(sizes[0], len(data))], sizes[0])
 		return
 	}
+	d.end()
 	for i := range n {
 		if sizes[i] > len(data) {
 			d.t.r.stats.Malformed++
@@ -80,7 +83,7 @@ func (d *aacPackets) sizes(b []byte, total int, out []int) (int, bool) {
 			return n, false
 		}
 		size, err := bits.ReadBits(b, &pos, d.sizeBits)
-		if err != nil || size > UnitMax {
+		if err != nil || size > aacMax {
 			return n, false
 		}
 		if index > 0 {
@@ -95,28 +98,49 @@ func (d *aacPackets) sizes(b []byte, total int, out []int) (int, bool) {
 	return n, true
 }
 
-// piece takes one fragment of an access unit that is larger than a packet.
+// piece takes a packet with one access unit or a fragment of one. RFC 3640 §3.2.3
+// declares the size of the whole and marks its last packet; gortsplib and some cameras
+// declare the size of the fragment; some cameras mark nothing.
 func (d *aacPackets) piece(h header, p []byte, size int) {
-	if d.open && (h.ts != d.ts || size != d.want) {
-		d.t.r.stats.Damaged++
-		d.open = false
+	if d.open && h.ts != d.ts {
+		d.end()
 	}
 	if !d.open {
-		d.open, d.ts, d.want, d.fragment = true, h.ts, size, d.fragment[:0]
+		if h.marker && size == len(p) {
+			d.unit(h.ts, 0, p)
+			return
+		}
+		d.open, d.ts, d.want, d.pieces, d.fragment = true, h.ts, 0, 0, d.fragment[:0]
+		if size > len(p) {
+			d.want = size
+		}
 	}
-	if len(d.fragment)+len(p) > d.want {
+	d.pieces++
+	d.fragment = append(d.fragment, p...)
+	switch n := len(d.fragment); {
+	case n > aacMax || (d.want > 0 && n > d.want):
 		d.t.r.stats.Malformed++
 		d.open = false
-		return
-	}
-	d.fragment = append(d.fragment, p...)
-	if len(d.fragment) == d.want {
+	case n == d.want || (d.want == 0 && h.marker):
 		d.open = false
 		d.unit(d.ts, 0, d.fragment)
-	} else if h.marker {
+	case h.marker:
 		d.t.r.stats.Damaged++
 		d.open = false
 	}
+}
+
+// end implements depacketizer: an unmarked packet that nothing followed was whole.
+func (d *aacPackets) end() {
+	if !d.open {
+		return
+	}
+	d.open = false
+	if d.want == 0 && d.pieces == 1 {
+		d.unit(d.ts, 0, d.fragment)
+		return
+	}
+	d.t.r.stats.Damaged++
 }
 
 // unit hands over access unit number i of a packet.
@@ -141,14 +165,6 @@ func stripADTS(au []byte) []byte {
 		return au[min(9, len(au)):]
 	}
 	return au[7:]
-}
-
-// end implements depacketizer.
-func (d *aacPackets) end() {
-	if d.open {
-		d.t.r.stats.Damaged++
-		d.open = false
-	}
 }
 
 // plainAudio is a payload format without structure: one packet is one sample. Opus

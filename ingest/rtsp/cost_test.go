@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/ingest/rtpin"
 	"penstock/internal/repotest"
 	"penstock/media"
 	"penstock/streams"
@@ -44,6 +45,15 @@ func costServer() {
 	go func() { done <- s.Run(ctx) }()
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	st := s.poller.Stats()
+	s.mu.Lock()
+	var sum rtpin.Stats
+	for p := range s.pushes {
+		x := p.receiver.Stats()
+		sum.Packets, sum.Samples, sum.Lost = sum.Packets+x.Packets, sum.Samples+x.Samples, sum.Lost+x.Lost
+		sum.Damaged, sum.Late, sum.Malformed = sum.Damaged+x.Damaged, sum.Late+x.Late, sum.Malformed+x.Malformed
+	}
+	s.mu.Unlock()
+	fmt.Printf("%+v of what is still there; %q\n", sum, s.Notice())
 	fmt.Printf("reads %d empty %d bytes %d frames %d messages %d\n", st.Reads, st.Empty, st.Bytes, st.Frames, st.Messages)
 	cancel()
 	<-done
