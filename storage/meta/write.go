@@ -37,8 +37,10 @@ type write struct {
 // Write runs fn in a transaction and returns when it is durable. Writes submitted at
 // once share a commit, in order of arrival; each has a savepoint, so an error of one
 // undoes that one alone and is returned as it is. fn runs on the writer goroutine: it
-// must not call Write, Commit or Rollback, nor wait for anything else. A panic of fn is
-// undone and raised again in the caller.
+// must not call Write, Commit or Rollback, nor wait for anything else, and its statements
+// should not take a context that may end meanwhile: SQLite, interrupted in a statement,
+// undoes the whole transaction, the others' writes too, which then hear of it. A panic of
+// fn is undone and raised again in the caller.
 //
 // When ctx ends first Write returns its error at once; fn then either never runs or, if
 // it had begun, may still be committed. fault.Unavailable: the store is closed or the
@@ -191,3 +193,6 @@ func ignoreDone(err error) error {
 	}
 	return err
 }
+
+// Waiting returns how many writes are queued behind the transaction under way.
+func (db *DB) Waiting() int { return len(db.queue) }
