@@ -22,11 +22,22 @@ type Picture interface {
 }
 
 // ParseCodec makes a Codec from its name and configuration record, as Codec.Name and
-// Codec.Private return them. It keeps a copy of private. fault.Invalid: the name is not
-// known or the record is damaged.
+// Codec.Private return them. It keeps a copy of private. Video with an empty record is a
+// codec whose configuration is not known yet: it can be stored, not played. fault.Invalid:
+// the name is not known or the record is damaged.
 func ParseCodec(name string, private []byte) (Codec, error) {
 	if len(private) > PrivateMax {
 		return nil, badCodec(name, "configuration of "+strconv.Itoa(len(private))+" bytes is longer than any real one")
+	}
+	if len(private) == 0 {
+		switch name {
+		case nameH264:
+			return &H264{}, nil
+		case nameH265:
+			return &H265{}, nil
+		case nameAV1:
+			return &AV1{}, nil
+		}
 	}
 	private = bytes.Clone(private)
 	switch name {

@@ -19,6 +19,12 @@ type inTrack struct {
 	scale      uint32
 	lengthSize int // of NAL units in blocks, when they have lengths
 	order      order
+	seen       bool // a block of it has come
+}
+
+// video reports whether decode times of t must rise strictly.
+func (t *inTrack) video() bool {
+	return t.lengthSize > 0 || t.codec != nil && t.codec.Kind() == media.Video
 }
 
 // tracksElement reads Tracks; it is only kept when every track of it makes sense.
@@ -56,53 +62,51 @@ func (r *Reader) tracksElement(size uint64) error {
 	case len(tracks) == 0:
 		return r.bad("no track of a known codec")
 	}
-	return r.adopt(tracks)
-}
-
-// adopt makes tracks those of the stream from here on.
-func (r *Reader) adopt(tracks []*inTrack) error {
-	if r.waiting { // a new header before the old one's parameter sets came
-		r.giveUpWaiting()
-	}
-	r.tracks = tracks
-	known := r.known()
-	if len(known) == len(tracks) {
-		r.queue = append(r.queue, Event{Kind: EventTracks, Tracks: known})
-		return nil
-	}
-	r.waiting, r.held, r.tracksAt = true, 0, len(r.queue)
-	r.queue = append(r.queue, Event{Kind: EventTracks})
+	r.adopt(tracks)
 	return nil
 }
 
-// giveUpWaiting settles with what is known, or drops what waited.
-func (r *Reader) giveUpWaiting() {
-	if known := r.known(); len(known) > 0 {
-		r.settle(known)
-		return
-	}
-	r.queue, r.waiting = r.queue[:r.tracksAt], false
+// adopt makes tracks those of the stream from here on.
+func (r *Reader) adopt(tracks []*inTrack) {
+	r.settle() // a new header before the old one's first pictures
+	r.tracks = tracks
+	r.waiting, r.held, r.clusters, r.tracksAt = true, 0, 0, len(r.queue)
+	r.queue = append(r.queue, Event{Kind: EventTracks})
+	r.settleWhenKnown()
 }
 
-// known returns the tracks whose configuration is known.
-func (r *Reader) known() []media.Track {
-	var out []media.Track
+// settleWhenKnown announces the tracks when each has its configuration, or has shown a
+// first picture without it.
+func (r *Reader) settleWhenKnown() {
 	for _, t := range r.tracks {
-		if t.codec != nil {
-			out = append(out, media.Track{ID: t.id, Timescale: t.scale, Codec: t.codec})
+		if t.codec == nil && !t.seen {
+			return
 		}
 	}
-	return out
+	r.settle()
 }
 
-// settle ends the wait for parameter sets: samples of tracks that got none are dropped.
-func (r *Reader) settle(tracks []media.Track) {
-	r.queue[r.tracksAt].Tracks = tracks
-	r.tracks = slices.DeleteFunc(r.tracks, func(t *inTrack) bool { return t.codec == nil })
-	r.queue = slices.DeleteFunc(r.queue, func(e Event) bool {
-		return e.Kind == EventSample && r.track(uint64(e.Sample.Track)) == nil
-	})
+// settle announces the tracks, known or not, and lets go of what waited for them.
+func (r *Reader) settle() {
+	if !r.waiting {
+		return
+	}
 	r.waiting = false
+	for _, t := range r.tracks {
+		if t.codec == nil {
+			t.codec, _ = media.ParseCodec(t.name, nil)
+		}
+	}
+	r.queue[r.tracksAt].Tracks = r.announced()
+}
+
+// announced returns the tracks as they are now.
+func (r *Reader) announced() []media.Track {
+	var out []media.Track
+	for _, t := range r.tracks {
+		out = append(out, media.Track{ID: t.id, Timescale: t.scale, Codec: t.codec})
+	}
+	return out
 }
 
 func (r *Reader) track(n uint64) *inTrack {
@@ -206,13 +210,11 @@ func (r *Reader) finish(t *inTrack, at time.Duration) error {
 	pts := media.Track{Timescale: t.scale}.Ticks(at)
 	s.DTS = t.order.dts(t, s, pts)
 	s.CTO = int32(max(min(pts-s.DTS, 1<<31-1), -1<<31))
-	switch {
-	case changed && r.waiting:
-		if known := r.known(); len(known) == len(r.tracks) {
-			r.settle(known)
-		}
-	case changed:
-		r.queue = append(r.queue, Event{Kind: EventTracks, Tracks: r.known()})
+	t.seen = true
+	if r.waiting {
+		r.settleWhenKnown()
+	} else if changed {
+		r.queue = append(r.queue, Event{Kind: EventTracks, Tracks: r.announced()})
 	}
 	return r.emit(Event{Kind: EventSample, Sample: s}, len(data))
 }

@@ -191,6 +191,9 @@ const videoScale = 90000
 // parameter sets with start codes into it; what cannot be read is found in band instead.
 func (t *inTrack) config(private []byte) {
 	t.lengthSize = 4
+	if len(private) == 0 {
+		return
+	}
 	if media.IsAnnexB(private) {
 		t.update(media.AppendFromAnnexB(nil, private))
 		return

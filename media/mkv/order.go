@@ -38,7 +38,7 @@ func (o *order) dts(t *inTrack, s media.Sample, pts int64) int64 {
 			at = v
 		}
 	}
-	if o.begun && at <= o.last && t.codec != nil && t.codec.Kind() == media.Video {
+	if o.begun && at <= o.last && t.video() {
 		at = o.last + 1
 	}
 	o.begun, o.last = true, at

@@ -2,7 +2,6 @@ package mkv
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -22,9 +21,10 @@ const (
 	tagMax = 64 << 10
 	// lacedMax bounds a block that holds several frames, which only sound does.
 	lacedMax = 256 << 10
-	// waitMax bounds what is held back until parameter sets come in band, and
-	// waitEvents the number of pieces.
-	waitMax    = 32 << 20
+	// waitMax bounds what is held back until the first picture of a track without
+	// configuration, and waitEvents the number of pieces; the end of the first cluster
+	// does so too.
+	waitMax    = 16 << 20
 	waitEvents = 4096
 	// readAhead is how much memory a length in the stream is given before its bytes come.
 	readAhead = 64 << 10
@@ -67,6 +67,7 @@ type Reader struct {
 	queue    []Event
 	held     int // bytes in queue while waiting
 	waiting  bool
+	clusters int // begun while waiting
 	tracksAt int // where in queue the tracks go when they are known
 	damaged  int
 }
@@ -82,15 +83,16 @@ func (r *Reader) Damaged() int { return r.damaged }
 // Offset is how many bytes of the stream have been taken.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Next returns what comes next. Video without CodecPrivate delays all events behind the
-// header until its parameter sets come in band. Decode times are made from presentation
-// times. io.EOF is a clean end, between two elements; io.ErrUnexpectedEOF a stream that
+// Next returns what comes next. The tracks of video without CodecPrivate are announced
+// when its first picture has come, so that parameter sets within it are known; where it
+// brings none, the codec has no configuration, and the tracks are announced again when
+// some come. Decode times are made from presentation times. io.EOF is a clean end, between two elements; io.ErrUnexpectedEOF a stream that
 // was cut off; fault.Invalid names what is wrong and where. An error is returned again
 // by every later call.
 func (r *Reader) Next() (Event, error) {
 	for r.err == nil && (len(r.queue) == 0 || r.waiting) {
 		if r.err = r.element(); r.err != nil {
-			r.giveUp()
+			r.settle()
 		}
 	}
 	if len(r.queue) > 0 && !r.waiting {
@@ -102,21 +104,6 @@ func (r *Reader) Next() (Event, error) {
 		return e, nil
 	}
 	return Event{}, r.err
-}
-
-// giveUp lets go of what waited for parameter sets when the stream ends without them.
-func (r *Reader) giveUp() {
-	if !r.waiting {
-		return
-	}
-	if tracks := r.known(); len(tracks) > 0 {
-		r.settle(tracks)
-		return
-	}
-	r.queue, r.waiting = nil, false
-	if errors.Is(r.err, io.EOF) {
-		r.err = fault.New(fault.Invalid, "read Matroska", "", "stream ends before the parameter sets of its video")
-	}
 }
 
 func (r *Reader) bad(why string) error {
@@ -304,14 +291,12 @@ func (r *Reader) emit(e Event, bytes int) error {
 	if !r.waiting {
 		return nil
 	}
-	r.held += bytes
-	if r.held <= waitMax && len(r.queue) <= waitEvents {
-		return nil
+	if e.Kind == EventCluster {
+		r.clusters++
 	}
-	tracks := r.known()
-	if len(tracks) == 0 {
-		return r.bad("no parameter sets for the video so far")
+	// A track may have nothing to say for long: what waits is bounded.
+	if r.held += bytes; r.held > waitMax || len(r.queue) > waitEvents || r.clusters > 1 {
+		r.settle()
 	}
-	r.settle(tracks)
 	return nil
 }

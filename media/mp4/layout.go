@@ -36,6 +36,8 @@ type layout struct {
 	first  int64 // decode time of the first sample
 	last   int64 // of the last
 	shown  int64 // earliest presentation time
+	latest int64 // latest presentation time
+	until  int64 // when the sample that is presented last ends
 	times  []run // durations
 	cto    []run
 	syncs  []uint32
@@ -48,7 +50,9 @@ type layout struct {
 	total     uint64 // with edits, in bmff.MovieTimescale
 }
 
-func newLayout(t media.Track) layout { return layout{track: t, shown: math.MaxInt64} }
+func newLayout(t media.Track) layout {
+	return layout{track: t, shown: math.MaxInt64, latest: math.MinInt64}
+}
 
 // add takes the next sample, whose data is at offset; apart says that the sample before
 // it was of another track.
@@ -65,6 +69,7 @@ func (l *layout) add(s *Sample, offset int64, apart bool) error {
 	l.count++
 	l.last = s.DTS
 	l.shown = min(l.shown, s.DTS+int64(s.CTO))
+	l.latest = max(l.latest, s.DTS+int64(s.CTO))
 	l.cto = addRun(l.cto, int64(s.CTO))
 	l.sizes = append(l.sizes, s.Size)
 	if s.Sync {
@@ -102,6 +107,7 @@ func (l *layout) finish(end int64) {
 		}
 	}
 	l.span(d)
+	l.until = l.latest + min(d, math.MaxUint32)
 }
 
 // movie converts ticks of the track to those of the movie, rounded to the nearest.
@@ -131,7 +137,7 @@ func (l *layout) origin() int64 {
 func (l *layout) place(origin int64) uint64 {
 	late := l.origin() - origin
 	skip := max(l.shown-l.first, 0)
-	visible := l.movie(int64(l.duration) - skip)
+	visible := l.movie(l.until - l.shown)
 	l.edits = nil
 	if late > 0 {
 		l.edits = append(l.edits, bmff.Edit{Duration: uint64(late), MediaTime: -1})

@@ -69,8 +69,8 @@ func sound(b []byte, kind string, c media.Codec) ([]byte, int) {
 // esds appends the elementary stream descriptor of MPEG-4 audio (ISO/IEC 14496-1 §7.2.6).
 func esds(b, config []byte) []byte {
 	b, at := StartFull(b, "esds", 0, 0)
-	b = descriptor(b, 3, 3+len(config)+31)
-	b = append(b, 0, 0, 0) // ES_ID, no flags
+	b = descriptor(b, 3, 3+(5+13)+(5+len(config))+(5+1)) // with those within it
+	b = append(b, 0, 0, 0)                               // ES_ID, no flags
 	b = descriptor(b, 4, 13+5+len(config))
 	b = append(b, 0x40, 0x15, 0, 0, 0) // MPEG-4 audio, audio stream, buffer size unknown
 	b = U32(U32(b, 0), 0)              // bit rates unknown
