@@ -19,7 +19,7 @@ export class Timeline {
     this.ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     this.coarse = matchMedia('(pointer: coarse)').matches || innerWidth < 760;
     const now = o.now();
-    this.view = { from: now - 8 * 60e3, to: now + 60e3 };
+    this.view = { from: now - 564e3, to: now + 36e3 };
     this.span = DAY; // of the overview
     this.over = { from: now - DAY, to: now };
     this.playhead = NaN;
@@ -87,9 +87,13 @@ export class Timeline {
     this.live = live;
     if (this.follow && !this.dragging && Number.isFinite(t)) {
       const w = this.view.to - this.view.from;
-      const ahead = live ? w * 0.06 : w * 0.12;
-      if (t > this.view.to - ahead || t < this.view.from) {
-        const from = live ? t - w + ahead : t < this.view.from || t > this.view.to ? t - w / 2 : t - w * 0.25;
+      const edge = this.o.now() + w * 0.06; // a little room after now, so that it is seen
+      const out = t > this.view.to || t < this.view.from;
+      let from = this.view.from;
+      if (live || (out && t > edge - w)) from = edge - w;
+      else if (out) from = t - w / 2;
+      else if (t > this.view.to - w * 0.12) from = Math.min(t - w * 0.25, edge - w);
+      if (live ? Math.abs(from - this.view.from) > w / this.width : from > this.view.from || out) {
         this.view = { from, to: from + w };
         this.settle();
       }
@@ -141,7 +145,7 @@ export class Timeline {
 
   limit() {
     const w = this.view.to - this.view.from;
-    const most = this.o.now() + w * 0.5;
+    const most = this.o.now() + w * 0.25;
     if (this.view.to > most) this.view = { from: most - w, to: most };
     this.settle();
     this.paint();
@@ -218,7 +222,7 @@ export class Timeline {
   drag(p) {
     const d = this.dragging;
     if (Math.abs(p.x - d.x) > 3) d.moved = true;
-    const t = this.time(Math.min(this.width, Math.max(0, p.x)));
+    const t = Math.min(this.o.now(), this.time(Math.min(this.width, Math.max(0, p.x))));
     if (d.zone === 'band') { this.playhead = t; this.live = false; this.o.scrub(t); this.o.hover({ ...this.hint(p.x, 'band'), scrub: true }); }
     if (d.zone === 'from' && this.selection) this.setSelection({ from: Math.min(t, this.selection.to - 500), to: this.selection.to });
     if (d.zone === 'to' && this.selection) this.setSelection({ from: this.selection.from, to: Math.max(t, this.selection.from + 500) });

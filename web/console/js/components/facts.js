@@ -19,9 +19,9 @@ export function Facts({ stream: s }) {
     ['Key frame every', s.key_interval ? span(s.key_interval * 1000) : '–'],
     ['Camera clock', s.clock_offset_ms == null ? 'not told' : offset(s.clock_offset_ms)],
     ['Kept', `${kept(s.retention)} · ${bytes(s.bytes || 0)}`],
-    ['Oldest', html`<${Time} at=${first}>${Number.isFinite(first) ? `${when(first, now.value)} · ${roughly(now.value - first)} ago` : 'nothing yet'}</${Time}>`],
+    ['Oldest', html`<${Time} at=${first}>${Number.isFinite(first) ? `${roughly(now.value - first)} ago` : 'nothing yet'}</${Time}>`],
     ['Newest', html`<${Time} at=${last}>${Number.isFinite(last) ? (s.live ? 'now' : when(last, now.value)) : 'nothing yet'}</${Time}>`],
-    ['Fragments', `${count(s.fragment_count)}${per ? ` · ${bytes(per)} each` : ''}`],
+    ['Fragments', `${count(s.fragment_count)}${per ? ` · ${bytes(per)}` : ''}`],
     ['Lost on the way', s.lost ? `${count(s.lost)} samples` : 'none'],
     ['Viewers', count(s.viewers)],
   ];
@@ -34,6 +34,12 @@ function offset(ms) {
   return `${span(Math.abs(ms))} ${ms > 0 ? 'ahead' : 'behind'}`;
 }
 
+/** The time that the upper bar shows, in words. */
+function stretch(d) {
+  const days = Math.max(1, Math.round((Math.min(d.to, Date.now()) - d.from) / 2.2 / 864e5));
+  return Date.now() - d.to < 864e5 / 2 ? `in the last ${days === 1 ? '24 hours' : `${days} days`}` : `around ${day((d.from + d.to) / 2)}`;
+}
+
 /** The stretches that are missing, newest first; each can be gone to. */
 export function Gaps({ overview, onGo }) {
   const d = overview.data.value;
@@ -41,7 +47,7 @@ export function Gaps({ overview, onGo }) {
   const sum = gaps.reduce((n, g) => n + g.end - g.start, 0);
   return html`<div class="card pad flat"><h2 class="h">Missing here</h2>
     ${!d.at && html`<p class="mut small">…</p>`}
-    ${d.at > 0 && !gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${d.spans.length ? 'Nothing. What the upper bar shows is recorded without a gap.' : 'Nothing is recorded in this stretch yet.'}</p>`}
-    ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, of the stretch above</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason || 'no reason is known'}</small></li>`)}</ul>`}
+    ${d.at > 0 && !gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${d.spans.length ? `Nothing: recorded without a gap ${stretch(d)}.` : 'Nothing is recorded in this stretch yet.'}</p>`}
+    ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, ${stretch(d)}</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason || 'no reason is known'}</small></li>`)}</ul>`}
     ${gaps.length > 6 && html`<p class="mut small">and ${gaps.length - 6} more on the timeline</p>`}</div>`;
 }

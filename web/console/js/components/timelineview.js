@@ -97,6 +97,7 @@ function Peek({ hover, name, width }) {
     const t = setTimeout(() => { setReady(false); setSrc(address(path(name, '/still.jpg'), { at: iso(at), width: 240 }).href); }, 140);
     return () => clearTimeout(t);
   }, [able, at, name]);
+  if (hover.scrub && !hover.gap) return null;
   const half = able && ready ? 102 : 60;
   const left = Math.min(Math.max(half, hover.x), width - half);
   return html`<div class="peek" style=${{ left: `${left}px`, bottom: hover.over ? 'calc(100% + 4px)' : undefined }}>
