@@ -14,19 +14,20 @@ import (
 
 	"penstock/internal/fault"
 	"penstock/internal/secret"
+	"penstock/streams"
 )
 
 // URLMax is the longest camera address accepted, in bytes: the catalogue's own limit.
 const URLMax = 2048
 
-// Transport says how media travels. Its values are those of streams.Transport.
-type Transport string
+// Transport says how media travels.
+type Transport = streams.Transport
 
 // The transports: Auto tries TCP first and UDP when that is refused.
 const (
-	Auto Transport = "auto"
-	TCP  Transport = "tcp"
-	UDP  Transport = "udp"
+	Auto = streams.Auto
+	TCP  = streams.TCP
+	UDP  = streams.UDP
 )
 
 // Target is a camera's address, and what it takes to get in. It is a value; copies

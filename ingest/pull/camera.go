@@ -181,7 +181,7 @@ func statusOf(c camera.Cause) streams.Status {
 func (p *puller) converse(ctx context.Context, a Action) *camera.Trouble {
 	release, ok := p.s.slot(ctx)
 	if !ok {
-		return stopped()
+		return stopped(fragments.CauseServerStopped, "")
 	}
 	defer release()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -282,9 +282,22 @@ func (c *call) finish(way camera.Transport, tr *camera.Trouble) {
 	if s == nil {
 		return
 	}
-	if err := s.Close(tr); err != nil {
+	if err := s.Close(ending(tr)); err != nil {
 		c.p.s.log.warn("end session", c.p.stream.Name, err)
 	}
+}
+
+// ending is what the timeline shows for the time without media.
+func ending(tr *camera.Trouble) streams.Ending {
+	e := streams.Ending{Cause: fragments.CauseConnectionLost, Detail: tr.Detail}
+	var exact streams.Ending
+	switch {
+	case errors.As(tr.Err, &exact):
+		return exact
+	case tr.Cause == camera.Silent:
+		e.Cause = fragments.CauseSilent
+	}
+	return e
 }
 
 // check ends a conversation whose media stopped, or whose stream was taken away.

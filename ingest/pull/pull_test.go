@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"penstock/ingest/camera"
+	"penstock/fragments"
 	"penstock/internal/camsim"
 	"penstock/internal/repotest"
 	"penstock/media"
@@ -199,8 +199,8 @@ func TestCameraThatDropsIsCalledBackAtOnce(t *testing.T) {
 		if gap > 250*time.Millisecond {
 			t.Errorf("media paused for %v: more than 5 %% of 5 s", gap)
 		}
-		var tr *camera.Trouble
-		if !a.closed || !errors.As(a.cause, &tr) || tr.Cause != camera.HungUp {
+		var end streams.Ending
+		if !a.closed || !errors.As(a.cause, &end) || end.Cause != fragments.CauseConnectionLost {
 			t.Errorf("session %d ended with %v", i, a.cause)
 		}
 	}
@@ -250,8 +250,8 @@ func TestHalfOpenConnectionIsFound(t *testing.T) {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
 	a := r.hub.sessions[0]
-	var tr *camera.Trouble
-	if !errors.As(a.cause, &tr) || tr.Cause != camera.Silent {
+	var end streams.Ending
+	if !errors.As(a.cause, &end) || end.Cause != fragments.CauseSilent {
 		t.Errorf("ended with %v", a.cause)
 	}
 	found := r.hub.sessions[1].at.Sub(a.last)
@@ -295,10 +295,7 @@ func TestStreamHeldByAnotherIsReported(t *testing.T) {
 	r.hub.wait(t, 5*time.Second, "media", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count > 0 })
 	r.hub.change(func() { r.hub.refuse = errors.New("held"); close(r.hub.sessions[0].done) })
 	r.hub.wait(t, 5*time.Second, "the session's end", func() bool { return r.hub.sessions[0].closed })
-	var tr *camera.Trouble
-	if !errors.As(r.hub.sessions[0].cause, &tr) || tr.Cause != camera.Taken {
-		t.Errorf("ended with %v", r.hub.sessions[0].cause)
-	}
+	r.hub.wait(t, 5*time.Second, "the reason", func() bool { return strings.Contains(r.hub.states["a"], "another producer") })
 }
 
 func TestSourceThatIsNoAddressFails(t *testing.T) {

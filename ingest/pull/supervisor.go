@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock/fragments"
 	"penstock/ingest/camera"
 	"penstock/ingest/interleaved"
 	"penstock/internal/fault"
@@ -153,7 +154,7 @@ func (s *Supervisor) start(ctx context.Context, st streams.Stream) {
 }
 
 func (s *Supervisor) stop(p *puller) {
-	p.cancel(stopped())
+	p.cancel(stopped(fragments.CauseProducerEnded, "the stream's camera was changed or removed"))
 	<-p.done
 	s.mu.Lock()
 	delete(s.pulled, p.stream.ID)
@@ -161,14 +162,16 @@ func (s *Supervisor) stop(p *puller) {
 }
 
 // stopped is why a conversation ends that nothing is wrong with.
-func stopped() *camera.Trouble { return &camera.Trouble{Cause: camera.Internal, Detail: "stopped"} }
+func stopped(cause fragments.Cause, detail string) *camera.Trouble {
+	return &camera.Trouble{Cause: camera.Internal, Detail: "stopped", Err: streams.Ending{Cause: cause, Detail: detail}}
+}
 
 func (s *Supervisor) stopAll() {
 	s.mu.Lock()
 	var all []*puller
 	for _, p := range s.pulled {
 		all = append(all, p)
-		p.cancel(stopped())
+		p.cancel(stopped(fragments.CauseServerStopped, ""))
 	}
 	clear(s.pulled)
 	s.mu.Unlock()

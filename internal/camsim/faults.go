@@ -19,7 +19,7 @@ type Faults struct {
 	ClockOffset time.Duration
 	// MidGOP lets a session begin where the material stands, mostly between key frames.
 	MidGOP bool
-	// NoKeyFrames sends one key frame at the start and none after.
+	// NoKeyFrames sends one key frame at the start and none after; with MidGOP none at all.
 	NoKeyFrames bool
 	// RefuseTCP and RefuseUDP answer SETUP with 461.
 	RefuseTCP, RefuseUDP bool

@@ -221,7 +221,7 @@ func (s *showing) unit() Unit {
 	for {
 		u := s.next()
 		if s.f.faults.NoKeyFrames && u.Track == 0 && u.Sync {
-			if s.keys++; s.keys > 1 {
+			if s.keys++; s.keys > 1 || s.f.faults.MidGOP {
 				continue
 			}
 		}
