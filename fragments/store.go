@@ -2,19 +2,57 @@ package fragments
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
+
+	"penstock/internal/fault"
+	"penstock/storage"
 )
 
 // Store keeps the fragments of all streams. All methods may be called at once.
 type Store struct {
-	cfg Config
+	cfg   Config
+	files storage.FileBucket // nil: the bucket is remote
+	cat   catalog
+	met   *metrics
+	cache *cache
+
+	dirMu     sync.Mutex // held while Dir is synced
+	dirSynced uint64     // newest directory change that is durable; under dirMu
+
+	mu         sync.Mutex // taken under a log's mu
+	logs       map[string]*Log
+	ready      []*Log // have something to write and no writer yet
+	paused     []*Log // failed to write; tried again later
+	dirty      []*chunk
+	syncs      []*chunk // dirty ones whose turn has come
+	seals      []*chunk
+	moves      []listed // local chunks with a row, on their way to the bucket
+	moving     int
+	backlog    int64
+	spool      int64
+	dirGen     uint64 // counts files made in Dir
+	stopped    bool   // Append is refused
+	totals     Totals
+	fullSince  time.Time
+	fullLast   time.Time // the last sign of it
+	failSince  time.Time
+	failReason string
+	failTold   time.Time // the last line about it in the log
+	failCount  int       // failures since
+	damaged    []damaged
+	uploadErr  string
+
+	writeWake, dirtyWake, syncWake, sealWake, moveWake, sweepWake, idleWake wake
 }
 
 // Status is what an operator should see of a Store.
 type Status struct {
 	Backlog    int64     // bytes appended and not yet durable
 	Budget     int64     // the bound on Backlog
-	Bytes      int64     // bytes of chunks stored and not yet deleted
+	Bytes      int64     // bytes of chunks stored and not yet deleted, a minute old at most
 	Fragments  int64     // of the same
 	Spool      int64     // bytes of sealed chunks that wait for the upload
 	FullSince  time.Time // when the disk was found full; zero: it is not
@@ -23,32 +61,165 @@ type Status struct {
 	UploadErr  string    // why the newest upload failed; empty: it did not
 }
 
-// Open recovers what the last process left and returns a Store that can be read. Its
-// cost does not depend on how much is stored. Nothing is written before Run.
+// wake tells a goroutine that there is something to do; many calls are one.
+type wake chan struct{}
+
+func (w wake) up() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
+}
+
+// Open recovers what the last process left and returns a Store that can be read and
+// appended to. It reads the open chunk files only: its cost does not depend on how much
+// is stored. Nothing becomes durable before Run.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Store{cfg: cfg.withDefaults()}, nil
+	s := &Store{cfg: cfg.withDefaults(), logs: map[string]*Log{}, cat: catalog{cfg.Meta}}
+	s.files, _ = storage.Files(cfg.Bucket)
+	s.cache = newCache(s.cfg.CacheSize)
+	for _, w := range []*wake{&s.dirtyWake, &s.sealWake, &s.moveWake, &s.sweepWake, &s.idleWake} {
+		*w = make(wake, 1)
+	}
+	s.writeWake, s.syncWake = make(wake, s.cfg.Parallel), make(wake, s.cfg.Parallel)
+	s.met = newMetrics(cfg.Registerer, s)
+	if err := cfg.Meta.Apply(ctx, schema()); err != nil {
+		return nil, fmt.Errorf("open fragments: %w", err)
+	}
+	if err := s.cfg.FS.MkdirAll(s.cfg.Dir, 0o750); err != nil {
+		return nil, fault.Wrap(fault.Internal, "open fragments", s.cfg.Dir, err)
+	}
+	if err := s.recover(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// Run writes, syncs, seals, uploads, indexes and deletes until ctx ends; then it makes
-// all that was appended durable, seals the open chunks and returns.
+// shutdownLimit is how long Run may take to make the backlog durable once it has to end.
+const shutdownLimit = 4 * time.Second
+
+// Run writes, syncs, seals, hands chunks to the bucket, indexes and deletes until ctx
+// ends; then it refuses Append, makes durable what was appended and returns. Open chunks
+// stay as they are: the next Open goes on from them. When the disk does not answer within
+// 4 s of the end Run returns an error and what was not acknowledged may be lost.
 func (s *Store) Run(ctx context.Context) error {
+	if err := s.setClean(ctx, false); err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	for range s.cfg.Parallel {
+		wg.Go(func() { s.writer(work) })
+		wg.Go(func() { s.syncer(work) })
+	}
+	for _, loop := range []func(context.Context){s.ticker, s.retrier, s.sealer} {
+		wg.Go(func() { loop(work) })
+	}
+	background, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range s.cfg.Parallel {
+		wg.Go(func() { s.mover(background) })
+	}
+	wg.Go(func() { s.sweeper(background) })
 	<-ctx.Done()
-	return nil
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.dirtyWake.up()
+	drained := s.drain()
+	stop()
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	timer := s.cfg.Clock.NewTimer(shutdownLimit)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		drained = errors.Join(drained, errors.New("the disk did not answer in time"))
+	}
+	s.failRest()
+	s.closeFiles()
+	if drained != nil {
+		return fault.Wrap(fault.Unavailable, "stop fragments", s.cfg.Dir, drained)
+	}
+	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancelEnd()
+	return s.setClean(end, true)
+}
+
+// drain waits until nothing is in the backlog.
+func (s *Store) drain() error {
+	timer := s.cfg.Clock.NewTimer(shutdownLimit)
+	defer timer.Stop()
+	for {
+		s.mu.Lock()
+		left := s.backlog
+		s.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-s.idleWake:
+		case <-timer.C:
+			return fmt.Errorf("%d bytes of media could not be written in time", left)
+		}
+	}
+}
+
+// failRest tells the owners of what could not be written.
+func (s *Store) failRest() {
+	for _, l := range s.allLogs() {
+		l.abandonAll(fault.New(fault.Unavailable, "append fragment", l.id, "the server stopped before it could be written"))
+	}
+}
+
+// closeFiles lets go of the open chunks.
+func (s *Store) closeFiles() {
+	for _, l := range s.allLogs() {
+		l.mu.Lock()
+		chunks := l.chunks
+		l.chunks = nil
+		l.mu.Unlock()
+		for _, c := range chunks {
+			c.release()
+		}
+	}
 }
 
 // Log returns the log of the stream with the given id, which is made of letters, digits,
-// "-" and "_", at most MaxStream bytes. retention is asked at every use and may change
+// "-" and "_", at most MaxStream bytes; the id of a Log that is refused for its form
+// answers every call with fault.Invalid. retention is asked at every use and may change
 // at any time; nil or a value <= 0 keeps all. Calls with the same id return the same Log;
 // the newest retention that is not nil counts.
 func (s *Store) Log(stream string, retention func() time.Duration) *Log {
-	return &Log{s: s, id: stream}
+	s.mu.Lock()
+	l, ok := s.logs[stream]
+	if !ok {
+		l = &Log{s: s, id: stream}
+		s.logs[stream] = l
+	}
+	s.mu.Unlock()
+	if retention != nil {
+		l.mu.Lock()
+		l.retention = retention
+		l.mu.Unlock()
+	}
+	return l
 }
 
 // MaxStream bounds a stream's id in bytes.
 const MaxStream = 64
 
 // Status reports the state of the Store; it does not wait for a disk.
-func (s *Store) Status() Status { return Status{} }
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Status{
+		Backlog: s.backlog, Budget: s.cfg.Budget, Bytes: s.totals.Bytes, Fragments: s.totals.Fragments, Spool: s.spool,
+		FullSince: s.fullSince, FailSince: s.failSince, FailReason: s.failReason, UploadErr: s.uploadErr,
+	}
+}

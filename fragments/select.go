@@ -1,0 +1,220 @@
+package fragments
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"penstock/internal/fault"
+)
+
+// live is what no row lists yet, in order of numbers.
+func (l *Log) live() []Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Head
+	for _, c := range l.chunks {
+		for i := range c.entries {
+			out = append(out, c.entries[i].Head)
+		}
+	}
+	for _, p := range l.unwritten() {
+		out = append(out, p.f.Head)
+	}
+	return out
+}
+
+// Select yields the heads in r in order of their numbers. What is damaged is left out.
+// It ends after an error.
+func (l *Log) Select(ctx context.Context, r Range) iter.Seq2[Head, error] {
+	return func(yield func(Head, error) bool) {
+		if err := l.load(ctx); err != nil {
+			yield(Head{}, err)
+			return
+		}
+		s := selection{l: l, lo: l.horizonAt(), hi: math.MaxInt64, after: r.After, left: math.MaxInt, yield: yield}
+		if !r.Start.IsZero() {
+			s.lo = max(s.lo, r.Start.UnixMicro())
+		}
+		if !r.End.IsZero() {
+			s.hi = r.End.UnixMicro()
+		}
+		if r.Limit > 0 {
+			s.left = r.Limit
+		}
+		if err := s.run(ctx); err != nil {
+			yield(Head{}, err)
+		}
+	}
+}
+
+// selection is a Select at work.
+type selection struct {
+	l      *Log
+	lo, hi int64 // µs
+	after  Number
+	left   int
+	damage []damage
+	hid    bool // the fragment before is damaged
+	seen   Number
+	over   bool
+	yield  func(Head, error) bool
+}
+
+func (s *selection) run(ctx context.Context) error {
+	// Memory first: what moves from there into a row meanwhile is then found twice, not
+	// never, and put skips the second.
+	live := s.l.live()
+	w, err := s.l.s.cat.window(ctx, s.l.id, max(Number(max(s.lo, 0)), s.after), s.hi)
+	if err != nil {
+		return err
+	}
+	s.damage = w.damage
+	for _, ix := range w.index {
+		for _, p := range ix.parts {
+			if s.over || p.last <= s.lo || int64(p.first) >= s.hi || p.last <= int64(s.after) {
+				continue
+			}
+			if err := s.section(ctx, ix, p); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range w.chunks {
+		if err := s.chunk(r.chunkRow); err != nil {
+			return err
+		}
+	}
+	for i := range live {
+		s.put(&live[i])
+	}
+	return nil
+}
+
+// section yields an hour. One that cannot be read hides only itself.
+func (s *selection) section(ctx context.Context, ix indexRow, p part) error {
+	rows, err := s.l.s.section(ctx, ix, p)
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("select fragments: %w", ctx.Err())
+		}
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable) {
+			s.l.s.cfg.Logger.Error("an hour's index cannot be read; penstock reindex makes it anew",
+				"stream", s.l.id, "object", ix.key, "offset", p.off, "err", err)
+			s.hid = true
+			return nil
+		}
+		return err
+	}
+	for _, r := range rows {
+		if r.last <= ix.trimmed {
+			continue
+		}
+		if err := s.chunk(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *selection) chunk(r chunkRow) error {
+	if s.over || r.last <= s.lo || int64(r.first) >= s.hi || r.last <= int64(s.after) {
+		return nil
+	}
+	entries, err := unpackEntries(r.entries)
+	if err != nil {
+		return readFault("read index", r.key(s.l.id), err)
+	}
+	for i := range entries {
+		s.put(&entries[i].Head)
+	}
+	return nil
+}
+
+// put yields h when it is asked for.
+func (s *selection) put(h *Head) {
+	if s.over || h.Number <= s.seen {
+		return
+	}
+	s.seen = h.Number
+	if hidden(s.damage, h) {
+		s.hid = true
+		return
+	}
+	out := *h
+	if s.hid && out.Gap == CauseNone {
+		out.Gap = CauseDamaged
+	}
+	s.hid = false
+	if h.End.UnixMicro() <= s.lo || h.Number <= s.after {
+		return
+	}
+	if h.Start.UnixMicro() >= s.hi {
+		s.over = true
+		return
+	}
+	s.left--
+	if !s.yield(out, nil) || s.left == 0 {
+		s.over = true
+	}
+}
+
+// hidden reports whether h is known to be damaged.
+func hidden(all []damage, h *Head) bool {
+	for i := range all {
+		if h.Number >= all[i].first && h.Start.UnixMicro() < all[i].last {
+			return true
+		}
+	}
+	return false
+}
+
+// Find returns the head of the fragment that covers the instant t, or the first one after
+// t when none does. fault.NotFound: there is none from t on.
+func (l *Log) Find(ctx context.Context, t time.Time) (Head, error) {
+	for h, err := range l.Select(ctx, Range{Start: t, Limit: 1}) {
+		return h, err
+	}
+	return Head{}, fault.New(fault.NotFound, "find fragment", l.id, "there is none at or after "+t.UTC().Format(time.RFC3339))
+}
+
+// First returns the oldest fragment's head; false: the log is empty or cannot be read.
+func (l *Log) First() (Head, bool) {
+	h, err := l.Find(context.Background(), time.UnixMicro(1))
+	return h, err == nil
+}
+
+// Last returns the newest fragment's head, durable or not; false: the log is empty or
+// cannot be read, or retention took all of it.
+func (l *Log) Last() (Head, bool) {
+	if err := l.load(context.Background()); err != nil {
+		return Head{}, false
+	}
+	horizon := l.horizonAt()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last, l.last.Number > 0 && l.last.End.UnixMicro() > horizon
+}
+
+// Totals are the size of a log.
+type Totals struct {
+	Fragments int64
+	Bytes     int64 // of the chunks that hold them
+}
+
+// Totals returns how much the log holds, give or take the chunk that retention cuts.
+func (l *Log) Totals(ctx context.Context) (Totals, error) {
+	t, err := l.s.cat.sums(ctx, l.id)
+	if err != nil {
+		return t, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.chunks {
+		t.Fragments += int64(len(c.entries) + len(c.flying))
+		t.Bytes += c.size
+	}
+	return t, nil
+}
