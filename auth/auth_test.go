@@ -27,7 +27,7 @@ func TestAKeyWorksUntilItIsRemoved(t *testing.T) {
 	if p.ID != k.ID || p.Role != RoleViewer || p.Account != DefaultAccount {
 		t.Fatalf("principal %+v", p)
 	}
-	s, sp, err := r.a.SigningSecret(t.Context(), k.ID, remote)
+	s, sp, err := r.a.SigningSecret(t.Context(), k.ID)
 	if err != nil || s != k.Secret || sp.ID != k.ID {
 		t.Fatalf("signing secret: %v", err)
 	}
@@ -37,7 +37,7 @@ func TestAKeyWorksUntilItIsRemoved(t *testing.T) {
 	if _, err := r.a.Bearer(t.Context(), k.Token.Reveal(), remote); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("removed key: %v", err)
 	}
-	if _, _, err := r.a.SigningSecret(t.Context(), k.ID, remote); !fault.Is(err, fault.Unauthentic) {
+	if _, _, err := r.a.SigningSecret(t.Context(), k.ID); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("removed access key: %v", err)
 	}
 	if err := r.a.Authorize(p, GetMedia, frontDoor, Context{}); !fault.Is(err, fault.Unauthentic) {
@@ -98,7 +98,7 @@ func TestKeysSurviveARestartAndAnotherMasterKeyIsRefused(t *testing.T) {
 	if again.Authorize(p, GetMedia, frontDoor, Context{}) != nil || again.Authorize(p, GetMedia, backDoor, Context{}) == nil {
 		t.Error("the patterns did not survive")
 	}
-	if s, _, err := again.SigningSecret(t.Context(), k.ID, remote); err != nil || s != k.Secret {
+	if s, _, err := again.SigningSecret(t.Context(), k.ID); err != nil || s != k.Secret {
 		t.Errorf("the secret did not survive: %v", err)
 	}
 	other, _ := NewMasterKey([]byte("another-key-another-key-another-"))

@@ -242,7 +242,7 @@ func (k *key) principal(via string) Principal {
 // SigningSecret returns the secret that requests of an access key are signed with, and
 // the principal to use once the signature has been checked. Whether the key is unknown
 // or has expired, the answer is the same fault.Unauthentic.
-func (a *Authority) SigningSecret(ctx context.Context, id, remote string) (Secret, Principal, error) {
+func (a *Authority) SigningSecret(ctx context.Context, id string) (Secret, Principal, error) {
 	wrong := fault.New(fault.Unauthentic, "check access key", "", "the security token included in the request is invalid")
 	k := a.dir.Load().keys[id]
 	if k == nil && strings.HasPrefix(id, "PSAK") {
@@ -257,6 +257,5 @@ func (a *Authority) SigningSecret(ctx context.Context, id, remote string) (Secre
 	if err != nil {
 		return Secret{}, Principal{}, fault.Wrap(fault.Internal, "unseal secret of key", k.ID, err)
 	}
-	a.touch(k.ID, remote)
 	return s, k.principal("sigv4"), nil
 }

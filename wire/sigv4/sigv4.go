@@ -1,0 +1,337 @@
+// Package sigv4 verifies AWS Signature Version 4, in headers and in the query, as real
+// clients send it (AWS General Reference, "Signing AWS API requests").
+//
+// It knows signatures, not who has which key: Parse says which access key signed,
+// Signature.Verify checks with that key's secret. It follows what clients do rather
+// than what the page says: paths are taken as received, only the headers that the
+// client lists are looked at, and PutMedia of the Kinesis Video producers signs the
+// hash of nothing.
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/internal/fault"
+)
+
+// Limits of what is looked at.
+const (
+	headerMax  = 8 << 10 // of an Authorization header
+	signedMax  = 64      // signed headers
+	queryMax   = 16 << 10
+	expiresMax = 7 * 24 * time.Hour // AWS's longest for a presigned URL
+)
+
+// Skew is how far a client's clock may be off.
+const Skew = 5 * time.Minute
+
+// Payload hashes with a meaning of their own.
+const (
+	EmptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" // SHA-256 of nothing
+	Unsigned  = "UNSIGNED-PAYLOAD"
+	Streaming = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+)
+
+const (
+	algorithm  = "AWS4-HMAC-SHA256"
+	timeFormat = "20060102T150405Z"
+)
+
+// Signature is what a request says about its signature. Nothing of it is proved before
+// Verify.
+type Signature struct {
+	AccessKey string
+	Date      time.Time
+	Day       string // of the scope, yyyymmdd
+	Region    string
+	Service   string
+	Token     string        // X-Amz-Security-Token, signed or not; may be empty
+	Presigned bool          // it is in the query
+	Expires   time.Duration // of a presigned URL
+	// PayloadHash is X-Amz-Content-Sha256 when sent, else empty.
+	PayloadHash string
+
+	signed    []string // names of signed headers
+	signature string
+	request   *http.Request
+}
+
+// Present reports whether r carries a signature of this kind, good or not.
+func Present(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Authorization"), algorithm) || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
+}
+
+// Parse reads the signature of r. It keeps r, whose body is not touched, for Verify.
+// What cannot be read is fault.Invalid (AWS: IncompleteSignature).
+func Parse(r *http.Request) (*Signature, error) {
+	s, err := parse(r)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "read signature", "", err)
+	}
+	return s, nil
+}
+
+func parse(r *http.Request) (*Signature, error) {
+	s := &Signature{request: r}
+	if len(r.URL.RawQuery) > queryMax {
+		return nil, fmt.Errorf("the query is longer than %d bytes", queryMax)
+	}
+	var credential, signed, date string
+	if header := r.Header.Get("Authorization"); strings.HasPrefix(header, algorithm) {
+		fields, err := authorization(header)
+		if err != nil {
+			return nil, err
+		}
+		credential, signed, s.signature = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
+		if date = r.Header.Get("X-Amz-Date"); date == "" {
+			if t, err := http.ParseTime(r.Header.Get("Date")); err == nil {
+				date = t.UTC().Format(timeFormat)
+			}
+		}
+		s.Token = r.Header.Get("X-Amz-Security-Token")
+	} else {
+		q, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return nil, errors.New("the query cannot be read")
+		}
+		if q.Get("X-Amz-Algorithm") != algorithm {
+			return nil, errors.New("X-Amz-Algorithm is not " + algorithm)
+		}
+		credential, signed, s.signature, date = q.Get("X-Amz-Credential"), q.Get("X-Amz-SignedHeaders"), q.Get("X-Amz-Signature"), q.Get("X-Amz-Date")
+		s.Token, s.Presigned = q.Get("X-Amz-Security-Token"), true
+		n, err := strconv.Atoi(q.Get("X-Amz-Expires"))
+		if s.Expires = time.Duration(n) * time.Second; err != nil || n < 1 || n > int(expiresMax/time.Second) {
+			return nil, errors.New("X-Amz-Expires is not 1 to 604800")
+		}
+	}
+	if err := s.scope(credential); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.Date, err = time.Parse(timeFormat, date); err != nil {
+		return nil, errors.New("X-Amz-Date is missing or not like 20060102T150405Z")
+	}
+	if s.Day != s.Date.Format("20060102") {
+		return nil, errors.New("the date of the credential is not that of X-Amz-Date")
+	}
+	s.PayloadHash = r.Header.Get("X-Amz-Content-Sha256")
+	return s, s.setSigned(signed)
+}
+
+func authorization(header string) (map[string]string, error) {
+	if len(header) > headerMax {
+		return nil, fmt.Errorf("the Authorization header is longer than %d bytes", headerMax)
+	}
+	fields := map[string]string{}
+	for _, part := range strings.Split(strings.TrimPrefix(header, algorithm), ",") {
+		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if _, twice := fields[name]; !ok || twice {
+			return nil, errors.New("the Authorization header has a part that is no name=value, or one twice")
+		}
+		fields[name] = value
+	}
+	return fields, nil
+}
+
+func (s *Signature) scope(credential string) error {
+	parts := strings.Split(credential, "/")
+	if len(parts) != 5 || slices.Contains(parts, "") || parts[4] != "aws4_request" {
+		return errors.New("Credential is not KEY/DATE/REGION/SERVICE/aws4_request")
+	}
+	s.AccessKey, s.Day, s.Region, s.Service = parts[0], parts[1], parts[2], parts[3]
+	return nil
+}
+
+func (s *Signature) setSigned(list string) error {
+	s.signed = strings.Split(list, ";")
+	if len(s.signed) > signedMax {
+		return fmt.Errorf("more than %d signed headers", signedMax)
+	}
+	if len(s.signature) != 64 || strings.Trim(s.signature, "0123456789abcdef") != "" {
+		return errors.New("Signature is not 64 hexadecimal digits")
+	}
+	if !sort.StringsAreSorted(s.signed) || !slices.Contains(s.signed, "host") {
+		return errors.New("SignedHeaders is not sorted or lacks host")
+	}
+	for i, h := range s.signed {
+		if h == "" || h != strings.ToLower(h) || i > 0 && h == s.signed[i-1] {
+			return errors.New("SignedHeaders has an empty, upper-case or doubled name")
+		}
+	}
+	// A body hash, a target or a date that is sent in a header but not signed could be
+	// swapped by whoever sees the request.
+	for _, must := range []string{"x-amz-date", "x-amz-target", "x-amz-content-sha256"} {
+		if !s.Presigned && s.request.Header.Get(must) != "" && !slices.Contains(s.signed, must) {
+			return errors.New(must + " is sent but not signed")
+		}
+	}
+	return nil
+}
+
+// Verify checks the signature with the secret of AccessKey, and the time. payloads are
+// the payload hashes that are acceptable, tried in order: Payload lists them. The
+// error is fault.Unauthentic; its text is what SDKs look for.
+func (s *Signature) Verify(secret string, payloads []string, now time.Time) error {
+	ok := false
+	for _, hash := range payloads {
+		// No early end: how many are tried must not show which one fits.
+		ok = hmac.Equal([]byte(s.sign(secret, hash)), []byte(s.signature)) || ok
+	}
+	if !ok {
+		return fault.New(fault.Unauthentic, "check signature", "", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.")
+	}
+	// After the signature, so that a stranger learns nothing of our clock.
+	return s.checkTime(now)
+}
+
+func (s *Signature) checkTime(now time.Time) error {
+	stamp := func(t time.Time) string { return t.UTC().Format(timeFormat) }
+	if s.Date.After(now.Add(Skew)) {
+		return fault.New(fault.Unauthentic, "check signature", "", fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + 5 min.)", stamp(s.Date), stamp(now.Add(Skew)), stamp(now)))
+	}
+	end := s.Date.Add(max(s.Expires, Skew))
+	if now.After(end) {
+		return fault.New(fault.Unauthentic, "check signature", "", fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - 5 min.)", stamp(s.Date), stamp(now.Add(-Skew)), stamp(now)))
+	}
+	return nil
+}
+
+// Payload lists the payload hashes to accept. body is the request's whole body; nil
+// means that it was not read: it is the endless body of PutMedia, which clients sign as
+// nothing, as UNSIGNED-PAYLOAD or with the word for signed chunks that they then do not
+// send. A client that names the hash of a body must have sent that body.
+func (s *Signature) Payload(body []byte) []string {
+	switch {
+	case s.PayloadHash != "" && (s.PayloadHash == Unsigned || s.PayloadHash == Streaming && body == nil):
+		return []string{s.PayloadHash}
+	case s.PayloadHash != "" && body == nil:
+		if s.PayloadHash == EmptyHash {
+			return []string{EmptyHash}
+		}
+		return nil // a hash of what nobody has read
+	case body == nil:
+		return []string{EmptyHash, Unsigned}
+	}
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	if s.PayloadHash != "" && s.PayloadHash != hash {
+		return nil
+	}
+	if s.Presigned {
+		return []string{hash, Unsigned}
+	}
+	return []string{hash}
+}
+
+func (s *Signature) sign(secret, payload string) string {
+	sum := sha256.Sum256([]byte(s.canonical(payload)))
+	scope := s.Day + "/" + s.Region + "/" + s.Service + "/aws4_request"
+	text := algorithm + "\n" + s.Date.Format(timeFormat) + "\n" + scope + "\n" + hex.EncodeToString(sum[:])
+	key := []byte("AWS4" + secret)
+	for _, part := range []string{s.Day, s.Region, s.Service, "aws4_request", text} {
+		m := hmac.New(sha256.New, key)
+		m.Write([]byte(part))
+		key = m.Sum(nil)
+	}
+	return hex.EncodeToString(key)
+}
+
+// canonical is the canonical request, with the path as received.
+func (s *Signature) canonical(payload string) string {
+	var b strings.Builder
+	path := s.request.URL.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	b.WriteString(s.request.Method + "\n" + path + "\n" + canonicalQuery(s.request.URL.RawQuery) + "\n")
+	for _, name := range s.signed {
+		b.WriteString(name + ":" + s.header(name) + "\n")
+	}
+	b.WriteString("\n" + strings.Join(s.signed, ";") + "\n" + payload)
+	return b.String()
+}
+
+// header is the value as signed: trimmed, blanks collapsed, several joined by commas.
+// net/http takes some headers out of the map.
+func (s *Signature) header(name string) string {
+	r := s.request
+	switch name {
+	case "host":
+		return r.Host
+	case "transfer-encoding":
+		if len(r.TransferEncoding) > 0 {
+			return strings.Join(r.TransferEncoding, ",")
+		}
+	case "content-length":
+		if r.Header.Get(name) == "" && r.ContentLength >= 0 {
+			return strconv.FormatInt(r.ContentLength, 10)
+		}
+	}
+	values := r.Header.Values(name)
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = strings.Join(strings.Fields(v), " ")
+	}
+	return strings.Join(out, ",")
+}
+
+// canonicalQuery sorts the parameters and encodes them anew, without the signature.
+func canonicalQuery(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	var list [][2]string
+	for _, part := range strings.Split(raw, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(part, "=")
+		if name == "X-Amz-Signature" {
+			continue
+		}
+		list = append(list, [2]string{encode(name), encode(value)})
+	}
+	slices.SortFunc(list, func(a, b [2]string) int {
+		if c := strings.Compare(a[0], b[0]); c != 0 {
+			return c
+		}
+		return strings.Compare(a[1], b[1])
+	})
+	var b strings.Builder
+	for i, p := range list {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(p[0] + "=" + p[1])
+	}
+	return b.String()
+}
+
+// encode decodes a query part and encodes it as RFC 3986 has it; what cannot be
+// decoded is taken as it is.
+func encode(part string) string {
+	if plain, err := url.QueryUnescape(part); err == nil {
+		part = plain
+	}
+	var b strings.Builder
+	for i := 0; i < len(part); i++ {
+		c := part[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
