@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"math"
 	"net/http"
 	"path"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 	"penstock/internal/fault"
 	"penstock/media"
 	"penstock/media/fmp4"
+	"penstock/media/mkv"
+	"penstock/media/mpegts"
 	"penstock/playback"
 	"penstock/streams"
 )
@@ -41,6 +44,10 @@ func formatOf(file string, r *http.Request) (number string, f format, ok bool) {
 		return number, format{"video/mp4", writeMP4}, true
 	case ".m4s":
 		return number, format{"video/mp4", writeMedia}, true
+	case ".mkv":
+		return number, format{"video/x-matroska", writeMKV}, true
+	case ".ts":
+		return number, format{"video/mp2t", writeTS}, true
 	}
 	return number, f, false
 }
@@ -112,6 +119,42 @@ func writeMP4(f *fragments.Fragment) ([]byte, error) {
 		return nil, err
 	}
 	return append(init, part...), nil
+}
+
+// writeMKV writes all tracks; times begin at 0.
+func writeMKV(f *fragments.Fragment) ([]byte, error) {
+	b, err := mkv.AppendHeader(make([]byte, 0, f.Size+f.Size/16+4096), f.Tracks)
+	if err != nil {
+		return nil, err
+	}
+	zero := time.Duration(math.MaxInt64)
+	for _, s := range f.Samples {
+		if i := f.Track(s.Track); i >= 0 {
+			zero = min(zero, f.Tracks[i].Duration(s.DTS+int64(s.CTO)))
+		}
+	}
+	return mkv.AppendCluster(b, f.Tracks, f.Samples, -zero)
+}
+
+// writeTS writes the tracks that MPEG-TS carries.
+func writeTS(f *fragments.Fragment) ([]byte, error) {
+	tracks := carried(f.Tracks, "mjpeg", "pcma", "pcmu", "av1")
+	if len(tracks) == 0 {
+		return nil, fault.New(fault.Unavailable, "write fragment", f.Number.String(), "MPEG-TS does not carry "+playback.Codecs(f.Tracks)).
+			WithHint("ask for .mp4 or .mkv")
+	}
+	var b bytes.Buffer
+	b.Grow(int(f.Size + f.Size/8))
+	w, err := mpegts.NewWriter(&b, tracks)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range f.Samples {
+		if err := w.Write(s); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
 }
 
 // carried returns tracks without those of the codecs that a container does not know.

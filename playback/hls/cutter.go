@@ -10,7 +10,7 @@ import (
 
 const (
 	// jumpTolerance is how far media time and server time may come apart between two
-	// samples before the media is taken to have a break there.
+	// samples before the media is taken to have a break there, and how much may be missing.
 	jumpTolerance = time.Second
 	// stepDoubt is how many odd distances between samples in a row it takes to believe
 	// that the frame rate changed.
@@ -163,7 +163,7 @@ func (c *cutter) before(dts int64, server time.Time) {
 	d := track.Duration(dts - clock.last)
 	apart := server.Sub(c.server) - d
 	switch {
-	case d <= 0, apart > jumpTolerance, apart < -jumpTolerance:
+	case d <= 0, apart > jumpTolerance, apart < -jumpTolerance, d > jumpTolerance+3*track.Duration(clock.step):
 		c.flush()
 		c.breaks = true
 	case !c.open:

@@ -35,12 +35,15 @@ const (
 // continue them.
 type joined struct {
 	history    []fragments.Head
-	inits      []string          // of history
-	sections   map[string][]byte // by their names
-	events     []streams.Event   // live samples so far, from the start of their fragment if possible
-	start      time.Time         // of the oldest of all
-	aligned    bool              // events begin with their fragment
-	breaks     bool              // events do not continue history
+	inits      []string                // of history
+	sections   map[string][]byte       // by their names
+	events     []streams.Event         // live samples so far, from the start of their fragment if possible
+	start      time.Time               // of the oldest of all
+	aligned    bool                    // events begin with their fragment
+	tracks     []media.Track           // of the open fragment
+	from       time.Time               // start of the open fragment
+	seen       map[media.TrackID]int64 // the newest DTS of it, of tracks that have not gone on yet
+	breaks     bool                    // events do not continue history
 	partTarget time.Duration
 	target     time.Duration
 }
@@ -81,26 +84,48 @@ func (p *packager) recent(ctx context.Context) ([]fragments.Head, error) {
 	return heads[max(0, len(heads)-historyMax):], nil
 }
 
-// prepend puts the samples of the open fragment that the listener did not get in front
-// of those it got: a listener starts at the newest key frame, a fragment may hold several.
+// prepend puts the open fragment in front of what the listener got, which began at the
+// newest key frame or the next one. What the fragment has already is in j.seen.
 func (j *joined) prepend(cur streams.Current) {
-	first := slices.IndexFunc(j.events, func(e streams.Event) bool { return e.Sample.Data != nil })
-	if first < 0 || len(cur.Samples) == 0 {
+	if len(cur.Samples) == 0 {
 		return
 	}
-	s := j.events[first].Sample
-	n := slices.IndexFunc(cur.Samples, func(c media.Sample) bool { return c.Track == s.Track && c.DTS == s.DTS })
-	if n < 0 {
-		return
-	}
-	j.aligned = true
-	front := make([]streams.Event, 0, n+len(j.events)+1)
-	front = append(front, streams.Event{Tracks: cur.Tracks})
+	front := make([]streams.Event, 0, len(cur.Samples)+len(j.events))
 	timer := startTimer(cur)
-	for _, c := range cur.Samples[:n] {
-		front = append(front, streams.Event{Sample: c, Server: timer(c)})
+	j.seen = map[media.TrackID]int64{}
+	for _, s := range cur.Samples {
+		front = append(front, streams.Event{Sample: s, Server: timer(s)})
+		j.seen[s.Track] = s.DTS
 	}
-	j.events = append(front, j.events...)
+	front[0].Tracks = cur.Tracks
+	j.aligned, j.from, j.tracks = true, cur.Start, cur.Tracks
+	events := j.events
+	j.events = front
+	for i := range events {
+		if e, ok := j.unseen(events[i]); ok {
+			j.events = append(j.events, e)
+		}
+	}
+}
+
+// unseen takes out of an event what the open fragment had; false: that was all.
+func (j *joined) unseen(e streams.Event) (streams.Event, bool) {
+	if len(j.seen) == 0 {
+		return e, true
+	}
+	if e.Fragment != nil {
+		return e, e.Fragment.End.After(j.from.Add(time.Millisecond)) // else it was before the open one
+	}
+	if last, ok := j.seen[e.Sample.Track]; ok {
+		if e.Sample.DTS <= last {
+			return e, false
+		}
+		delete(j.seen, e.Sample.Track)
+	}
+	if e.Tracks != nil && media.EqualTracks(e.Tracks, j.tracks) {
+		e.Tracks = nil
+	}
+	return e, true
 }
 
 // startTimer gives server times to samples of the open fragment: real time from its start.

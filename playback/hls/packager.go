@@ -85,6 +85,7 @@ func (p *packager) session(ctx context.Context) error {
 			return err
 		}
 	}
+	j.events = nil // the media is in parts now
 	p.settle()
 	idle := p.s.c.Idle / 4
 	for {
@@ -111,6 +112,9 @@ func (p *packager) session(ctx context.Context) error {
 		}
 		if e.Fragment != nil && p.s.retire(p) {
 			return nil
+		}
+		if e, ok = j.unseen(e); !ok {
+			continue
 		}
 		if err := p.take(e); err != nil {
 			return err

@@ -113,15 +113,19 @@ func (p *packager) ready(ctx context.Context) error {
 		return wait
 	})
 	if fault.Is(err, fault.Expired) {
-		state := p.s.c.Hub.State(p.st.ID)
-		why := "nothing comes from its producer"
-		if state.Reason != "" {
-			why += ": " + state.Reason
-		}
-		return fault.New(fault.Unavailable, "watch", p.st.Name, why).
-			WithHint("check the camera, or watch the recording with vod.m3u8")
+		return p.absent()
 	}
 	return err
+}
+
+// absent says why there is nothing to watch.
+func (p *packager) absent() error {
+	why := "nothing comes from its producer"
+	if state := p.s.c.Hub.State(p.st.ID); state.Reason != "" {
+		why += ": " + state.Reason
+	}
+	return fault.New(fault.Unavailable, "watch", p.st.Name, why).
+		WithHint("check the camera, or watch the recording with vod.m3u8")
 }
 
 // await waits for a verdict of the window as long as RFC 8216bis says.
