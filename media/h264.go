@@ -173,8 +173,8 @@ func H264Update(cur *H264, au []byte) (*H264, bool) {
 		return cur, false
 	}
 	next := cur.with(au)
-	if next == nil || cur != nil && EqualCodecs(cur, next) {
-		return cur, false
+	if next == nil || next.Width() == 0 || cur != nil && EqualCodecs(cur, next) {
+		return cur, false // a damaged SPS must not replace a sound one
 	}
 	return next, true
 }

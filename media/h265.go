@@ -210,8 +210,8 @@ func H265Update(cur *H265, au []byte) (*H265, bool) {
 		known = cur.ParameterSets()
 	}
 	next.take(mergeSets(known, au, h265Key, h265SPS))
-	if _, ok := next.profile(); !ok || next.VPS == nil || next.PPS == nil || cur != nil && EqualCodecs(cur, next) {
-		return cur, false
+	if next.Width() == 0 || next.VPS == nil || next.PPS == nil || cur != nil && EqualCodecs(cur, next) {
+		return cur, false // a damaged SPS must not replace a sound one
 	}
 	return next, true
 }

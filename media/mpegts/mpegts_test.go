@@ -120,7 +120,7 @@ func TestDecodeTimesSurvive(t *testing.T) {
 func TestTimesRunOnThroughTheWrap(t *testing.T) {
 	c := mediatest.Encode(t, mediatest.H264)
 	tr := c.Tracks[0]
-	wrap := tr.Ticks(time.Duration(float64(1<<33) / 90000 * float64(time.Second)))
+	wrap := int64(1<<33) * int64(tr.Timescale) / 90000
 	for i := range c.Samples {
 		c.Samples[i].DTS += wrap - tr.Ticks(2*time.Second)
 	}
