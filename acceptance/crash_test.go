@@ -1,0 +1,118 @@
+package acceptance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// crashes is how many times TestCrash kills the server: PENSTOCK_CRASHES, or a short
+// form that fits beside the other tests.
+func crashes(t *testing.T) int {
+	text := os.Getenv("PENSTOCK_CRASHES")
+	if text == "" {
+		return 6
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// persistedHead is a head as it was when the server said that it is durable.
+type persistedHead struct {
+	head
+	Persisted bool
+}
+
+func TestCrash(t *testing.T) {
+	s := start(t)
+	var names []string
+	for i := range 8 {
+		names = append(names, fmt.Sprintf("cam%d", i))
+	}
+	producers(t, s, names)
+	for _, name := range names {
+		recorded(s, name, 1)
+	}
+	rng := rand.New(rand.NewPCG(11, 20))
+	for n := range crashes(t) {
+		time.Sleep(time.Duration(rng.IntN(2500)) * time.Millisecond) // the instant of the crash is the experiment
+		kept := map[string][]persistedHead{}
+		for _, name := range names {
+			kept[name] = s.persisted(name)
+		}
+		s.kill()
+		begin := time.Now()
+		s.up()
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("crash %d: ready again after %v", n, took)
+		}
+		for _, name := range names {
+			s.sameAsBefore(n, name, kept[name])
+		}
+		for _, name := range names {
+			s.until(name+" is back", 15*time.Second, func() error {
+				if v := s.stream(name); !v.Live {
+					return fmt.Errorf("%s %s", v.State, v.Reason)
+				}
+				return nil
+			})
+		}
+	}
+	s.stop()
+	if out, err := exec.Command(binary, "verify", s.dir).CombinedOutput(); err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+}
+
+// persisted lists the fragments that the server says are durable.
+func (s *server) persisted(name string) []persistedHead {
+	s.t.Helper()
+	var page struct{ Fragments []persistedHead }
+	s.get("/v1/streams/"+name+"/fragments?start=-30s&limit=1000", &page)
+	var out []persistedHead
+	for _, h := range page.Fragments {
+		if h.Persisted {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// sameAsBefore checks that every fragment that was durable is there, with its times,
+// that the newest plays, and that nothing overlaps.
+func (s *server) sameAsBefore(crash int, name string, kept []persistedHead) {
+	s.t.Helper()
+	now := map[string]head{}
+	all := s.fragments(name)
+	for i, h := range all {
+		now[h.Number.String()] = h
+		if i > 0 && h.Start.Before(all[i-1].End) {
+			s.t.Errorf("crash %d: %s: fragment %s overlaps the one before", crash, name, h.Number)
+		}
+	}
+	for _, h := range kept {
+		got, ok := now[h.Number.String()]
+		if !ok || !got.Start.Equal(h.Start) || !got.End.Equal(h.End) {
+			s.t.Errorf("crash %d: %s: fragment %s was persisted (%v to %v) and is now %+v", crash, name, h.Number, h.Start, h.End, got)
+		}
+	}
+	if len(kept) == 0 {
+		return
+	}
+	status, body, _ := s.do(http.MethodGet, "/v1/streams/"+name+"/fragments/"+kept[len(kept)-1].Number.String()+".mp4", nil)
+	if status != http.StatusOK {
+		s.t.Errorf("crash %d: %s: the last persisted fragment answers %d %s", crash, name, status, body)
+		return
+	}
+	if n := decodes(s.t, save(s.t, "last.mp4", body)); n == 0 {
+		s.t.Errorf("crash %d: %s: the last persisted fragment is empty", crash, name)
+	}
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"penstock/internal/quantity"
+	"penstock/internal/secret"
+)
+
+// config is the whole of what an operator may set, from the file, the environment
+// and flags. The zero value of a field means its documented default.
+type config struct {
+	Data      string   `yaml:"data"`
+	HTTP      string   `yaml:"http"`
+	RTSP      string   `yaml:"rtsp"`
+	RTSPUDP   string   `yaml:"rtsp_udp"`
+	PublicURL string   `yaml:"public_url"`
+	Account   string   `yaml:"account"`
+	Region    string   `yaml:"region"`
+	LogLevel  string   `yaml:"log_level"`
+	LogFormat string   `yaml:"log_format"`
+	Allow     []string `yaml:"allow_addresses"`
+
+	TLS struct {
+		Cert string `yaml:"cert"`
+		Key  string `yaml:"key"`
+		Auto bool   `yaml:"self_signed"`
+	} `yaml:"tls"`
+
+	Storage struct {
+		Fragment    span `yaml:"fragment"`
+		ChunkSpan   span `yaml:"chunk"`
+		ChunkSize   size `yaml:"chunk_size"`
+		StallBudget size `yaml:"stall_budget"`
+		SpoolLimit  size `yaml:"spool_limit"`
+	} `yaml:"storage"`
+
+	S3 struct {
+		Endpoint  string     `yaml:"endpoint"`
+		Bucket    string     `yaml:"bucket"`
+		Prefix    string     `yaml:"prefix"`
+		Region    string     `yaml:"region"`
+		AccessKey string     `yaml:"access_key"`
+		SecretKey secretText `yaml:"secret_key"`
+		CAFile    string     `yaml:"ca_file"`
+	} `yaml:"s3"`
+}
+
+// defaults are what holds when nobody says otherwise.
+func defaults() config {
+	c := config{
+		Data: "penstock-data", HTTP: "127.0.0.1:8080", RTSP: "127.0.0.1:8554", RTSPUDP: "auto",
+		Account: "000000000000", Region: "us-east-1", LogLevel: "info", LogFormat: "text",
+	}
+	c.Storage.Fragment = span(2 * time.Second)
+	c.Storage.ChunkSpan = span(time.Minute)
+	c.Storage.ChunkSize = 64 << 20
+	c.Storage.StallBudget = 512 << 20
+	c.Storage.SpoolLimit = 20e9
+	c.S3.Region = "us-east-1"
+	return c
+}
+
+// span is a duration that the file writes as "2s" or "30d".
+type span time.Duration
+
+// UnmarshalYAML reads "30d".
+func (s *span) UnmarshalYAML(n *yaml.Node) error {
+	d, err := quantity.Duration(n.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", n.Line, err)
+	}
+	*s = span(d)
+	return nil
+}
+
+// MarshalYAML writes "30d".
+func (s span) MarshalYAML() (any, error) { return quantity.Days(time.Duration(s)), nil }
+
+// size is a number of bytes that the file writes as "64MiB".
+type size int64
+
+// UnmarshalYAML reads "64MiB".
+func (b *size) UnmarshalYAML(n *yaml.Node) error {
+	v, err := quantity.Size(n.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", n.Line, err)
+	}
+	*b = size(v)
+	return nil
+}
+
+// secretText is a secret in the file; it writes itself as ***.
+type secretText struct{ secret.Text }
+
+// UnmarshalYAML reads the secret.
+func (s *secretText) UnmarshalYAML(n *yaml.Node) error {
+	s.Text = secret.New(n.Value)
+	return nil
+}
+
+// MarshalYAML hides the secret.
+func (s secretText) MarshalYAML() (any, error) { return s.String(), nil }
+
+// configLimit bounds the file: the commented sample is 4 kB.
+const configLimit = 1 << 20
+
+// readConfig lays the file and the environment over the defaults. Unknown keys are
+// refused with their line.
+func readConfig(file string, env func(string) (string, bool)) (config, error) {
+	c := defaults()
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return c, fmt.Errorf("read config: %w", err)
+		}
+		defer f.Close()
+		if err := parseConfig(&c, io.LimitReader(f, configLimit)); err != nil {
+			return c, fmt.Errorf("read config %s: %w", file, err)
+		}
+	}
+	if err := overlayEnv(&c, env); err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+func parseConfig(c *config, r io.Reader) error {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// overlayEnv lays PENSTOCK_... variables over c. An S3 secret may also be named by a
+// file, PENSTOCK_S3_SECRET_KEY_FILE, as container platforms hand them over.
+func overlayEnv(c *config, env func(string) (string, bool)) error {
+	texts := map[string]*string{
+		"DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "PUBLIC_URL": &c.PublicURL,
+		"ACCOUNT": &c.Account, "REGION": &c.Region, "LOG_LEVEL": &c.LogLevel, "LOG_FORMAT": &c.LogFormat,
+		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key,
+		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
+		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile,
+	}
+	for name, field := range texts {
+		if v, ok := env("PENSTOCK_" + name); ok {
+			*field = v
+		}
+	}
+	if v, ok := env("PENSTOCK_S3_SECRET_KEY"); ok {
+		c.S3.SecretKey.Text = secret.New(v)
+	}
+	if file, ok := env("PENSTOCK_S3_SECRET_KEY_FILE"); ok {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("read PENSTOCK_S3_SECRET_KEY_FILE: %w", err)
+		}
+		c.S3.SecretKey.Text = secret.New(strings.TrimSpace(string(text)))
+	}
+	if v, ok := env("PENSTOCK_ALLOW_ADDRESSES"); ok {
+		c.Allow = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if v, ok := env("PENSTOCK_STALL_BUDGET"); ok {
+		n, err := quantity.Size(v)
+		if err != nil {
+			return fmt.Errorf("PENSTOCK_STALL_BUDGET: %w", err)
+		}
+		c.Storage.StallBudget = size(n)
+	}
+	return nil
+}
+
+// Validate names the first field that cannot be.
+func (c *config) Validate() error {
+	for field, addr := range map[string]string{"http": c.HTTP, "rtsp": c.RTSP} {
+		if addr == "off" && field == "rtsp" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%s %q: not HOST:PORT", field, addr)
+		}
+	}
+	for _, cidr := range c.Allow {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			return fmt.Errorf("allow_addresses %q: not a CIDR such as 127.0.0.0/8", cidr)
+		}
+	}
+	if len(c.Account) != 12 || strings.Trim(c.Account, "0123456789") != "" {
+		return fmt.Errorf("account %q: not 12 digits", c.Account)
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return errors.New("tls: cert and key come together")
+	}
+	if c.TLS.Auto && c.TLS.Cert != "" {
+		return errors.New("tls: self_signed and cert exclude each other")
+	}
+	if d := time.Duration(c.Storage.Fragment); d < time.Second || d > 10*time.Second {
+		return fmt.Errorf("storage.fragment %v: not between 1s and 10s", d)
+	}
+	if c.Storage.StallBudget < 16<<20 {
+		return fmt.Errorf("storage.stall_budget %d: less than 16MiB", c.Storage.StallBudget)
+	}
+	if c.S3.Endpoint != "" && c.S3.Bucket == "" {
+		return errors.New("s3.bucket: an endpoint is set, but no bucket")
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		return fmt.Errorf("log_level %q: not debug, info, warn or error", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("log_format %q: not text or json", c.LogFormat)
+	}
+	return nil
+}
+
+// loopbackOnly reports whether every listener is out of reach of other machines.
+func (c *config) loopbackOnly() bool {
+	return isLoopback(c.HTTP) && (c.RTSP == "off" || isLoopback(c.RTSP))
+}
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/auth"
+	"penstock/auth/audit"
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/storage"
+	"penstock/storage/disk"
+	"penstock/storage/meta"
+	"penstock/storage/metered"
+	"penstock/storage/retry"
+	"penstock/storage/s3"
+	"penstock/streams"
+)
+
+// lockDir takes the data directory for this process alone.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fault.New(fault.InUse, "lock data directory", dir, "another penstock runs on it").
+			WithHint("stop it, or give this one a directory of its own with --data DIR"), f.Close())
+	}
+	return f, nil
+}
+
+// openMeta opens the metadata store with everyone's tables.
+func openMeta(ctx context.Context, dir string, log *slog.Logger, reg prometheus.Registerer) (*meta.DB, error) {
+	return meta.Open(ctx, meta.Config{
+		Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema()},
+		Logger: log.With("component", "meta"), Registerer: reg,
+	})
+}
+
+// openAuth opens the accounts; what they do is written to trail.
+func openAuth(ctx context.Context, c config, dir string, db *meta.DB, trail *audit.Log, log *slog.Logger, reg prometheus.Registerer) (*auth.Authority, error) {
+	key, err := auth.LoadMasterKey(auth.MasterKeyConfig{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	return auth.Open(ctx, auth.Config{Meta: db, MasterKey: key, Account: c.Account, Region: c.Region, Audit: trail,
+		Logger: log.With("component", "auth"), Registerer: reg})
+}
+
+// openFragments opens the recordings, on local disk or in an S3-compatible store.
+func (d *daemon) openFragments(ctx context.Context) (*fragments.Store, error) {
+	bucket, err := d.openBucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return fragments.Open(ctx, d.fragmentsConfig(bucket))
+}
+
+func (d *daemon) fragmentsConfig(b storage.Bucket) fragments.Config {
+	return fragments.Config{
+		Dir: filepath.Join(d.dir, "open"), Bucket: b, Meta: d.meta,
+		ChunkSpan: time.Duration(d.c.Storage.ChunkSpan), ChunkSize: int64(d.c.Storage.ChunkSize),
+		Budget: int64(d.c.Storage.StallBudget), SpoolLimit: int64(d.c.Storage.SpoolLimit),
+		Logger: d.log.With("component", "fragments"), Registerer: d.registry,
+	}
+}
+
+func (d *daemon) openBucket(ctx context.Context) (storage.Bucket, error) {
+	if d.c.S3.Endpoint == "" {
+		d.storeName = "local disk"
+		return disk.Open(ctx, disk.Config{Dir: filepath.Join(d.dir, "bucket")})
+	}
+	d.storeName = "S3 bucket " + d.c.S3.Bucket
+	store, err := s3.Open(ctx, s3Config(d.c))
+	if err != nil {
+		return nil, err
+	}
+	if report, err := store.Probe(ctx); err != nil {
+		d.log.Warn("the S3 store does not answer as it should; chunks wait on the local disk", "err", err)
+	} else {
+		d.log.Info("S3 store", "can", report.String())
+	}
+	measured := metered.New(metered.Config{Bucket: store, Store: "s3", Registerer: d.registry})
+	return retry.New(retry.Config{Bucket: measured, Registerer: d.registry}), nil
+}
+
+// s3Config is what package s3 takes of the settings: TLS, unless the endpoint is a
+// URL with http://.
+func s3Config(c config) s3.Config {
+	return s3.Config{Endpoint: c.S3.Endpoint, Bucket: c.S3.Bucket, Prefix: c.S3.Prefix, Region: c.S3.Region,
+		AccessKey: c.S3.AccessKey, SecretKey: c.S3.SecretKey.Text, TLS: true, PathStyle: true, CAFile: c.S3.CAFile}
+}

@@ -1,0 +1,198 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"penstock/auth"
+	"penstock/internal/fault"
+	"penstock/internal/quantity"
+	"penstock/internal/secret"
+	"penstock/streams"
+)
+
+// listMax is how many streams one answer holds.
+const listMax = 1000
+
+func listStreams(c *call) error {
+	q := c.r.URL.Query()
+	limit, err := number(q.Get("limit"), listMax)
+	if err != nil {
+		return err
+	}
+	views := []streamView{}
+	next := q.Get("next")
+	for len(views) < limit {
+		page, more := c.s.c.Catalogue.List(c.principal.Account, q.Get("prefix"), next, limit-len(views))
+		for _, st := range page {
+			if c.may(auth.DescribeStream, st.ARN()) == nil {
+				views = append(views, c.s.view(c.r.Context(), st))
+			}
+		}
+		if next = more; more == "" {
+			break
+		}
+	}
+	answer := map[string]any{"streams": views}
+	if next != "" {
+		answer["next"] = next
+	}
+	return c.json(answer)
+}
+
+// number reads a positive count with an upper bound, which is also its default.
+func number(text string, most int) (int, error) {
+	if text == "" {
+		return most, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.Invalid, "read limit", text, "not a positive number")
+	}
+	return min(n, most), nil
+}
+
+type sourceBody struct {
+	URL       string  `json:"url"`
+	Username  string  `json:"username"`
+	Password  *string `json:"password"` // absent: as it was
+	Transport string  `json:"transport"`
+}
+
+type streamBody struct {
+	Name      string            `json:"name"`
+	Retention string            `json:"retention"`
+	Source    *sourceBody       `json:"source"`
+	Tags      map[string]string `json:"tags"`
+}
+
+func (b *sourceBody) source(old *streams.Source) *streams.Source {
+	src := &streams.Source{URL: b.URL, Username: b.Username, Transport: streams.Transport(b.Transport)}
+	if src.Transport == "" {
+		src.Transport = streams.Auto
+	}
+	switch {
+	case b.Password != nil:
+		src.Password = secret.New(*b.Password)
+	case old != nil:
+		src.Password = old.Password
+	}
+	return src
+}
+
+func createStream(c *call) error {
+	var body streamBody
+	if err := decode(c.w, c.r, &body); err != nil {
+		return err
+	}
+	st := streams.Stream{Account: c.principal.Account, Region: c.s.c.Region, Name: body.Name, Tags: body.Tags, Created: c.s.c.Clock.Now()}
+	if err := c.may(auth.CreateStream, st.ARN()); err != nil {
+		return err
+	}
+	var err error
+	if st.Retention, err = retention(body.Retention); err != nil {
+		return err
+	}
+	if body.Source != nil {
+		st.Source = body.Source.source(nil)
+	}
+	if st, err = c.s.c.Catalogue.Create(c.r.Context(), st); err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", "/v1/streams/"+st.Name)
+	c.s.answer(c.w, http.StatusCreated, c.s.view(c.r.Context(), st))
+	return nil
+}
+
+// retention reads a retention; empty means the default.
+func retention(text string) (time.Duration, error) {
+	if text == "" {
+		return streams.RetentionDefault, nil
+	}
+	d, err := quantity.Duration(text)
+	if err == nil && (d < streams.RetentionMin || d > streams.RetentionMax) {
+		err = fault.New(fault.Invalid, "", "", "it must lie between 1h and 87600h (ten years)")
+	}
+	return d, fault.Wrap(fault.Invalid, "set retention", text, err)
+}
+
+func showStream(c *call) error { return c.json(c.s.view(c.r.Context(), c.stream)) }
+
+// patchBody changes what it names and leaves the rest.
+type patchBody struct {
+	Retention *string            `json:"retention"`
+	Source    *sourceBody        `json:"source"`
+	Push      bool               `json:"push"` // true: stop pulling, wait to be pushed to
+	Tags      *map[string]string `json:"tags"`
+}
+
+func changeStream(c *call) error {
+	var body patchBody
+	if err := decode(c.w, c.r, &body); err != nil {
+		return err
+	}
+	if body.Push && body.Source != nil {
+		return fault.New(fault.Invalid, "change stream", c.stream.Name, "push and source exclude each other")
+	}
+	st, err := c.s.c.Catalogue.Update(c.r.Context(), c.stream.Account, c.stream.Name, func(st *streams.Stream) error {
+		if body.Retention != nil {
+			d, err := retention(*body.Retention)
+			if err != nil {
+				return err
+			}
+			st.Retention = d
+		}
+		switch {
+		case body.Push:
+			st.Source = nil
+		case body.Source != nil:
+			st.Source = body.Source.source(st.Source)
+		}
+		if body.Tags != nil {
+			st.Tags = *body.Tags
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.json(c.s.view(c.r.Context(), st))
+}
+
+func deleteStream(c *call) error {
+	if err := c.s.c.Catalogue.Delete(c.r.Context(), c.stream.Account, c.stream.Name); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+type tokenBody struct {
+	TTL   string    `json:"ttl"`
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// mintToken makes a short-lived token for this stream's media, no wider than what
+// its maker may see.
+func mintToken(c *call) error {
+	body := tokenBody{TTL: "10m"}
+	if c.r.ContentLength != 0 {
+		if err := decode(c.w, c.r, &body); err != nil {
+			return err
+		}
+	}
+	ttl, err := quantity.Duration(body.TTL)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "mint media token", c.stream.Name, err)
+	}
+	token, until, err := c.s.c.Auth.MintMedia(c.principal, c.stream.ARN(), ttl, body.Start, body.End)
+	if err != nil {
+		return err
+	}
+	return c.json(map[string]any{"token": token.Reveal(), "expires": until.UTC()})
+}
+
+// allStreams is every stream of every account, for totals that name none of them.
+func (s *Server) allStreams() []streams.Stream { return s.c.Catalogue.All() }

@@ -1,0 +1,115 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"penstock/auth"
+	"penstock/internal/fault"
+	"penstock/streams"
+)
+
+// heartbeat keeps an idle event stream open through proxies.
+const heartbeat = 15 * time.Second
+
+// showEvents sends state changes as server-sent events: `stream` with a stream's
+// view, `deleted` with its name. The console starts from GET /v1/streams and
+// applies these; a lost connection is mended by reading the list again.
+func showEvents(c *call) error {
+	flush := http.NewResponseController(c.w)
+	states, changes := c.s.c.Hub.Subscribe(), c.s.c.Catalogue.Watch()
+	defer states.Close()
+	defer changes.Close()
+	ctx := c.r.Context()
+	out := make(chan event)
+	send := func(e event) bool {
+		select {
+		case out <- e:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	go func() {
+		for {
+			state, err := states.Next(ctx)
+			if err != nil {
+				return
+			}
+			st, err := c.s.c.Catalogue.ByID(state.ID)
+			if err == nil && c.sees(st) && !send(event{"stream", c.s.view(c.r.Context(), st)}) {
+				return
+			}
+		}
+	}()
+	go func() {
+		for {
+			ch, err := changes.Next(ctx)
+			if err != nil {
+				return
+			}
+			if !c.sees(ch.Stream) {
+				continue
+			}
+			e := event{"stream", nil}
+			if ch.Kind == streams.Deleted {
+				e = event{"deleted", map[string]string{"name": ch.Stream.Name}}
+			} else {
+				e.data = c.s.view(c.r.Context(), ch.Stream)
+			}
+			if !send(e) {
+				return
+			}
+		}
+	}()
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	c.w.WriteHeader(http.StatusOK)
+	if err := flush.Flush(); err != nil {
+		return fault.Wrap(fault.Internal, "send events", "", err)
+	}
+	return c.pump(out, flush)
+}
+
+type event struct {
+	name string
+	data any
+}
+
+// pump writes events until the caller leaves. Errors of writing mean just that.
+func (c *call) pump(out <-chan event, flush *http.ResponseController) error {
+	beat := c.s.c.Clock.NewTimer(heartbeat)
+	defer beat.Stop()
+	for {
+		var err error
+		select {
+		case <-c.r.Context().Done():
+			return nil
+		case <-beat.C:
+			_, err = fmt.Fprint(c.w, ": still here\n\n")
+		case e := <-out:
+			err = writeEvent(c.w, e)
+		}
+		beat.Reset(heartbeat)
+		if err != nil || flush.Flush() != nil {
+			return nil
+		}
+	}
+}
+
+func writeEvent(w http.ResponseWriter, e event) error {
+	text, err := json.Marshal(e.data)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", e.name, text)
+	return err
+}
+
+// sees reports whether the caller may know of st.
+func (c *call) sees(st streams.Stream) bool {
+	return st.Account == c.principal.Account && c.may(auth.DescribeStream, st.ARN()) == nil
+}

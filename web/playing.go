@@ -1,0 +1,213 @@
+package web
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"penstock/auth"
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/internal/quantity"
+	"penstock/playback"
+	"penstock/streams"
+)
+
+// timelineMost is the longest window of one timeline question.
+const timelineMost = 3660 * quantity.Day
+
+type timelineView struct {
+	Start  time.Time  `json:"start"`
+	End    time.Time  `json:"end"`
+	Spans  []spanView `json:"spans"`
+	Gaps   []gapView  `json:"gaps"`
+	Events []struct{} `json:"events"`
+}
+
+type spanView struct {
+	Start     time.Time `json:"start"`
+	End       time.Time `json:"end"`
+	Fragments int64     `json:"fragments"`
+	Bytes     int64     `json:"bytes"`
+}
+
+type gapView struct {
+	Start  time.Time `json:"start"`
+	End    time.Time `json:"end"`
+	Reason string    `json:"reason"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+func showTimeline(c *call) error {
+	now := c.s.c.Clock.Now()
+	start, end, err := playback.Window(c.r, now, quantity.Day, timelineMost)
+	if err != nil {
+		return err
+	}
+	if start, end, err = c.within(start, end); err != nil {
+		return err
+	}
+	resolution := end.Sub(start) / 2000
+	if text := c.r.URL.Query().Get("resolution"); text != "" {
+		if resolution, err = quantity.Duration(text); err != nil {
+			return fault.Wrap(fault.Invalid, "read resolution", "", err)
+		}
+	}
+	line, err := c.s.c.Hub.Log(c.stream).Coverage(c.r.Context(), start, end, resolution)
+	if err != nil {
+		return err
+	}
+	return c.json(c.s.viewTimeline(line, start, end, c.stream))
+}
+
+func (s *Server) viewTimeline(line fragments.Timeline, start, end time.Time, st streams.Stream) timelineView {
+	v := timelineView{Start: start.UTC(), End: end.UTC(), Spans: []spanView{}, Gaps: []gapView{}, Events: []struct{}{}}
+	for _, sp := range line.Spans {
+		v.Spans = append(v.Spans, spanView{sp.Start.UTC(), sp.End.UTC(), int64(sp.Fragments), sp.Bytes})
+	}
+	for _, g := range line.Gaps {
+		v.Gaps = append(v.Gaps, gapView{g.Start.UTC(), g.End.UTC(), g.Cause.String(), g.Detail})
+	}
+	return v
+}
+
+// within narrows a window to the span that the caller's media token is bound to.
+func (c *call) within(start, end time.Time) (time.Time, time.Time, error) {
+	from, to, bound := c.principal.Window()
+	if !bound {
+		return start, end, nil
+	}
+	if !from.IsZero() && start.Before(from) {
+		start = from
+	}
+	if !to.IsZero() && end.After(to) {
+		end = to
+	}
+	if !start.Before(end) {
+		return start, end, fault.New(fault.Denied, "read", c.stream.Name, "the token is bound to another time window")
+	}
+	return start, end, nil
+}
+
+// inWindow refuses what lies outside the span that the caller's media token is
+// bound to: from and to are the instants asked for, zero for live.
+func (c *call) inWindow(from, to time.Time) error {
+	lo, hi, bound := c.principal.Window()
+	if !bound {
+		return nil
+	}
+	now := c.s.c.Clock.Now()
+	if from.IsZero() {
+		from, to = now, now
+	}
+	if (!lo.IsZero() && from.Before(lo)) || (!hi.IsZero() && to.After(hi)) {
+		return fault.New(fault.Denied, "read", c.stream.Name, "the token is bound to another time window")
+	}
+	return nil
+}
+
+func (c *call) windowed(span, most time.Duration) error {
+	if _, _, bound := c.principal.Window(); !bound {
+		return nil
+	}
+	from, to, err := playback.Window(c.r, c.s.c.Clock.Now(), span, most)
+	if err != nil {
+		return err
+	}
+	return c.inWindow(from, to)
+}
+
+func listFragments(c *call) error {
+	if err := c.windowed(10*time.Minute, timelineMost); err != nil {
+		return err
+	}
+	return c.s.c.Export.ServeList(c.w, c.r, c.stream)
+}
+
+func showFragment(c *call) error {
+	file := c.r.PathValue("file")
+	if _, _, bound := c.principal.Window(); bound {
+		at, err := fragmentInstant(file)
+		if err != nil {
+			return err
+		}
+		if err := c.inWindow(at, at); err != nil {
+			return err
+		}
+	}
+	return c.s.c.Export.ServeFragment(c.w, c.r, c.stream, file)
+}
+
+// fragmentInstant reads the start of a fragment from its number, which is that.
+func fragmentInstant(file string) (time.Time, error) {
+	digits := ""
+	for _, r := range file {
+		if r >= '0' && r <= '9' && len(digits) < 20 {
+			digits += string(r)
+		} else if digits != "" {
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return time.Time{}, fault.New(fault.NotFound, "find fragment", file, "no such fragment")
+	}
+	return time.UnixMicro(n), nil
+}
+
+func livePlaylist(c *call) error {
+	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
+		return err
+	}
+	return c.s.c.HLS.ServeLivePlaylist(c.w, c.r, c.stream)
+}
+
+func liveFile(c *call) error {
+	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
+		return err
+	}
+	return c.s.c.HLS.ServeLiveFile(c.w, c.r, c.stream, c.r.PathValue("file"))
+}
+
+func vodPlaylist(c *call) error {
+	if err := c.windowed(time.Hour, timelineMost); err != nil {
+		return err
+	}
+	return c.s.c.HLS.ServeVOD(c.w, c.r, c.stream)
+}
+
+func showClip(c *call) error {
+	if err := c.windowed(time.Minute, timelineMost); err != nil {
+		return err
+	}
+	return c.s.c.Clip.ServeClip(c.w, c.r, c.stream)
+}
+
+func showStill(c *call) error {
+	at := time.Time{}
+	if text := c.r.URL.Query().Get("at"); text != "" {
+		var err error
+		if at, err = playback.ParseTime(text, c.s.c.Clock.Now()); err != nil {
+			return err
+		}
+	}
+	if err := c.inWindow(at, at); err != nil {
+		return err
+	}
+	return c.s.c.Still.ServeStill(c.w, c.r, c.stream)
+}
+
+// liveSocket opens a socket on the stream of the path; each further stream that its
+// caller adds is asked of auth as a request of its own would be.
+func liveSocket(c *call) error {
+	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
+		return err
+	}
+	return c.s.c.Live.ServeSocket(c.w, c.r, c.stream, func(ctx context.Context, name string) (streams.Stream, error) {
+		st, err := c.s.c.Catalogue.Get(c.principal.Account, name)
+		if err != nil || c.may(auth.DescribeStream, st.ARN()) != nil {
+			return streams.Stream{}, fault.New(fault.NotFound, "find stream", name, "no such stream")
+		}
+		return st, c.may(auth.GetMedia, st.ARN())
+	})
+}

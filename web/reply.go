@@ -1,0 +1,103 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"penstock/internal/fault"
+)
+
+// statusOf is the HTTP status of each kind of fault.
+func statusOf(k fault.Kind) int {
+	switch k {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.InUse:
+		return http.StatusConflict
+	case fault.Throttled:
+		return http.StatusTooManyRequests
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.Unauthentic:
+		return http.StatusUnauthorized
+	case fault.Expired:
+		return http.StatusGone
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// errorBody is the native API's error document.
+type errorBody struct {
+	Error struct {
+		Code      string `json:"code"`
+		Message   string `json:"message"`
+		Hint      string `json:"hint,omitempty"`
+		RequestID string `json:"request_id"`
+	} `json:"error"`
+}
+
+// fail answers err in the native API's shape. An internal fault is logged with its
+// cause, which the client never sees.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	kind := fault.KindOf(err)
+	var body errorBody
+	body.Error.Code = kind.String()
+	body.Error.RequestID = w.Header().Get("X-Request-Id")
+	body.Error.Message, body.Error.Hint = err.Error(), fault.HintOf(err)
+	switch {
+	case kind == fault.Internal && r.Context().Err() != nil:
+		return // the caller left: nobody is there to read an answer
+	case kind == fault.Internal:
+		s.c.Logger.Error("request", "method", r.Method, "path", r.URL.Path, "err", err, "request_id", body.Error.RequestID)
+		body.Error.Message, body.Error.Hint = "something went wrong here", "look for this request_id in the server's log"
+	case kind == fault.Unauthentic:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="penstock"`)
+	case kind == fault.Throttled && w.Header().Get("Retry-After") == "":
+		w.Header().Set("Retry-After", "2")
+	}
+	s.answer(w, statusOf(kind), body)
+}
+
+// answer sends v as JSON.
+func (s *Server) answer(w http.ResponseWriter, status int, v any) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		s.c.Logger.Debug("answer cut short", slog.Any("err", err))
+	}
+}
+
+// maxBody bounds a JSON request: the largest is a policy document.
+const maxBody = 64 << 10
+
+// decode reads a JSON body into v. Unknown members are refused, so that a typo in
+// a setting is heard of.
+func decode(w http.ResponseWriter, r *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		var big *http.MaxBytesError
+		switch {
+		case errors.As(err, &big):
+			return fault.New(fault.Invalid, "read request body", "", "longer than 64 KiB")
+		case errors.Is(err, io.EOF):
+			return fault.New(fault.Invalid, "read request body", "", "empty; a JSON object is needed")
+		}
+		return fault.Wrap(fault.Invalid, "read request body", "", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, "read request body", "", "something follows the JSON object")
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package web
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"penstock/auth"
+	"penstock/internal/fault"
+	"penstock/streams"
+)
+
+// target says what a route's action is done to, and so what is asked of auth.
+type target uint8
+
+const (
+	toNobody  target = iota // the route is open to everyone and shows nothing of anyone's
+	toSelf                  // any known caller, about themselves
+	toServer                // the server as a whole, all accounts: only its own account may
+	toAccount               // the caller's account as a whole; a handler that shows streams asks again for each
+	toStream                // the stream of the path
+)
+
+// door says which proofs a route takes beside a bearer token.
+type door uint8
+
+const (
+	plainDoor door = iota // bearer token or cookie
+	mediaDoor             // also a short-lived ?token=
+)
+
+// route is one row of the only table of what this server answers. The mux, the
+// authorization check, the OpenAPI document and the authorization matrix test are
+// all made from it, so none of them can miss one.
+type route struct {
+	Method  string
+	Path    string // with {name} where a stream is meant
+	Action  auth.Action
+	On      target
+	Door    door
+	Summary string
+	Query   []param
+	Body    string // name of the request's schema; "" for none
+	Answer  string // content type, or name of a schema
+	Handle  func(*call) error
+}
+
+// param is one query parameter, for the OpenAPI document.
+type param struct{ Name, About string }
+
+// call is one request on its way through a route.
+type call struct {
+	s         *Server
+	w         http.ResponseWriter
+	r         *http.Request
+	principal auth.Principal
+	session   auth.Session // of the cookie; zero with another proof
+	stream    streams.Stream
+}
+
+// json answers v with status 200.
+func (c *call) json(v any) error {
+	c.s.answer(c.w, http.StatusOK, v)
+	return nil
+}
+
+// may asks whether the caller may do action to resource.
+func (c *call) may(action auth.Action, resource string) error {
+	return c.s.c.Auth.Authorize(c.principal, action, resource, c.context())
+}
+
+func (c *call) context() auth.Context {
+	return auth.Context{SourceIP: remoteHost(c.r), Secure: c.r.TLS != nil}
+}
+
+// mount puts the table into a mux.
+func (s *Server) mount(table []route) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, rt := range table {
+		mux.HandleFunc(rt.Method+" "+rt.Path, func(w http.ResponseWriter, r *http.Request) { s.enter(rt, w, r) })
+	}
+	return mux
+}
+
+// enter finds out who calls, asks auth, and hands the request to its handler.
+func (s *Server) enter(rt route, w http.ResponseWriter, r *http.Request) {
+	c := &call{s: s, w: w, r: r}
+	if err := s.admit(rt, c); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if rt.On == toStream || rt.On == toAccount || rt.On == toServer {
+		// A revoked key ends what it started: the request's context falls with it.
+		ctx, release := s.c.Auth.Hold(r.Context(), c.principal, rt.Action, c.resource(rt.On), c.context())
+		defer release()
+		c.r = r.WithContext(ctx)
+	}
+	if err := rt.Handle(c); err != nil {
+		s.fail(w, c.r, err)
+	}
+}
+
+// admit is the whole of the front door: 401 without a proof, 404 for a stream the
+// caller may not know of, 403 for what policy refuses.
+func (s *Server) admit(rt route, c *call) error {
+	if rt.On == toNobody {
+		return nil
+	}
+	if err := s.identify(rt, c); err != nil {
+		return err
+	}
+	if !c.principal.Known() {
+		return fault.New(fault.Unauthentic, "sign in", "", "this needs a bearer token, a media token or the console's cookie").
+			WithHint("make one with `penstock key create`, or sign in at /")
+	}
+	switch rt.On {
+	case toSelf:
+		return nil
+	case toStream:
+		return s.admitToStream(rt, c)
+	}
+	return c.may(rt.Action, c.resource(rt.On))
+}
+
+func (s *Server) admitToStream(rt route, c *call) error {
+	name := c.r.PathValue("name")
+	unknown := fault.New(fault.NotFound, "find stream", name, "no such stream").
+		WithHint("`penstock stream ls` lists the streams that you may see")
+	st, err := s.c.Catalogue.Get(c.principal.Account, name)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+		return unknown
+	}
+	if err != nil {
+		return err
+	}
+	c.stream = st
+	err = c.may(rt.Action, st.ARN())
+	if fault.Is(err, fault.Denied) && c.may(auth.DescribeStream, st.ARN()) != nil {
+		return unknown
+	}
+	return err
+}
+
+func (c *call) resource(on target) string {
+	switch on {
+	case toStream:
+		return c.stream.ARN()
+	case toAccount:
+		return auth.SystemARN(c.principal.Account)
+	}
+	return c.s.c.Auth.SystemARN()
+}
+
+// identify finds the principal behind the request. An invalid proof is an error;
+// the lack of any proof is not.
+func (s *Server) identify(rt route, c *call) error {
+	r := c.r
+	remote := remoteHost(r)
+	if head := r.Header.Get("Authorization"); head != "" {
+		scheme, token, _ := strings.Cut(head, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return fault.New(fault.Unauthentic, "sign in", "", "the Authorization header is not `Bearer pst_...`")
+		}
+		var err error
+		c.principal, err = s.c.Auth.Bearer(r.Context(), strings.TrimSpace(token), remote)
+		return err
+	}
+	if token := r.URL.Query().Get("token"); token != "" && rt.Door == mediaDoor {
+		var err error
+		c.principal, err = s.c.Auth.Media(r.Context(), token, remote)
+		return err
+	}
+	cookie := sessionCookie(r)
+	if cookie == "" {
+		return nil
+	}
+	p, session, err := s.c.Auth.Cookie(r.Context(), cookie, remote)
+	if err != nil {
+		return err
+	}
+	if err := sameSite(r, session); err != nil {
+		return err
+	}
+	c.principal, c.session = p, session
+	return nil
+}
+
+// sameSite refuses a request that another site made the browser send: a cookie
+// proves a change only together with the session's CSRF token, and opens a
+// WebSocket only from our own pages.
+func sameSite(r *http.Request, session auth.Session) error {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	if safe && !upgrade {
+		return nil
+	}
+	if origin := r.Header.Get("Origin"); origin != "" || upgrade {
+		if err := ownPage(r, origin); err != nil {
+			return err
+		}
+	}
+	if !safe && subtle.ConstantTimeCompare([]byte(r.Header.Get("X-CSRF-Token")), []byte(session.CSRF)) != 1 {
+		return fault.New(fault.Denied, "check the request", "", "the X-CSRF-Token header is missing or wrong").
+			WithHint("reload the page")
+	}
+	return nil
+}
+
+// ownPage refuses an Origin that is not this server's own address.
+func ownPage(r *http.Request, origin string) error {
+	_, host, _ := strings.Cut(origin, "://")
+	if host == "" || !strings.EqualFold(host, r.Host) {
+		return fault.New(fault.Denied, "check where the request comes from", origin, "it is not a page of this server")
+	}
+	return nil
+}

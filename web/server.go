@@ -1,0 +1,260 @@
+// Package web is the HTTP front: one table of routes behind one authorization
+// check, the native API of spec/native-api.md, health, metrics, and the console.
+//
+// What a route shows is made by the floors below (streams, fragments, playback);
+// this package finds out who asks, asks auth whether they may, and translates
+// faults into HTTP. Nothing here decides about access by itself.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"penstock/auth"
+	"penstock/fragments"
+	"penstock/ingest/onvif"
+	"penstock/ingest/probe"
+	"penstock/internal/fault"
+	"penstock/internal/host"
+	"penstock/playback/clip"
+	"penstock/playback/export"
+	"penstock/playback/hls"
+	"penstock/playback/live"
+	"penstock/playback/still"
+	"penstock/streams"
+	"penstock/web/console"
+)
+
+// Limits of the HTTP listener. A peer that is slower than these is not a browser.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+	// DefaultMaxConns bounds open connections: each costs about 20 kB here, so the
+	// default stays under 200 MB whoever calls.
+	DefaultMaxConns = 8192
+	// shutdownGrace is how long running requests get when the server ends.
+	shutdownGrace = 2 * time.Second
+)
+
+// Config joins the floors below. Everything without a comment is required.
+type Config struct {
+	Auth      *auth.Authority
+	Catalogue *streams.Catalogue
+	Hub       *streams.Hub
+	Store     *fragments.Store
+	HLS       *hls.Server
+	Clip      *clip.Server
+	Export    *export.Server
+	Still     *still.Server
+	Live      *live.Server
+	Probe     *probe.Prober
+	Discover  *onvif.Client
+
+	FS       host.FS             // host.OS
+	Clock    host.Clock          // host.System
+	Rand     io.Reader           // crypto/rand
+	Logger   *slog.Logger        // discards
+	Gatherer prometheus.Gatherer // prometheus.DefaultGatherer
+	MaxConns int                 // DefaultMaxConns
+	TLS      *tls.Config         // nil: plain HTTP
+
+	Version     string
+	Region      string
+	Started     time.Time
+	DataDir     string
+	StoreName   string // where media is kept, for people: "local disk", "s3 bucket video"
+	PublicURL   string // what people type to get here
+	RTSPAddress string
+	LocalOnly   bool // every listener is on the loopback interface
+	Demo        bool
+	// Ready says why media could not be taken and persisted now; nil: it can.
+	Ready func() error
+	// Problems are asked for words that an operator should read; "" is none.
+	Problems []func() string
+}
+
+// Server answers HTTP. Its methods may be called at once.
+type Server struct {
+	c       Config
+	mux     *http.ServeMux
+	assets  assets
+	metrics http.Handler
+}
+
+// New checks c and prepares to serve; it opens nothing.
+func New(c Config) (*Server, error) {
+	if c.Auth == nil || c.Catalogue == nil || c.Hub == nil || c.Store == nil {
+		return nil, fault.New(fault.Invalid, "make web server", "", "Auth, Catalogue, Hub and Store are required")
+	}
+	if c.FS == nil {
+		c.FS = host.OS{}
+	}
+	if c.Clock == nil {
+		c.Clock = host.System{}
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Gatherer == nil {
+		c.Gatherer = prometheus.DefaultGatherer
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = DefaultMaxConns
+	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
+	files, err := loadAssets(console.Files())
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{})}
+	s.mux = s.mount(table())
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Request-Id", s.requestID())
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", contentPolicy)
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	if _, pattern := s.mux.Handler(r); pattern != "" {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	if (r.Method == http.MethodGet || r.Method == http.MethodHead) && s.assets.serve(w, r) {
+		return
+	}
+	s.unrouted(w, r)
+}
+
+// unrouted answers what no row of the table takes: 405 where another method would
+// do, 404 otherwise.
+func (s *Server) unrouted(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := s.mux.Handler(probe); pattern != "" {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) == 0 {
+		s.fail(w, r, fault.New(fault.NotFound, "find", r.URL.Path, "no such path").WithHint("GET /openapi.json lists them"))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	var body errorBody
+	body.Error.Code, body.Error.Message = "method_not_allowed", r.Method+" "+r.URL.Path+": use "+strings.Join(allowed, " or ")
+	body.Error.RequestID = w.Header().Get("X-Request-Id")
+	s.answer(w, http.StatusMethodNotAllowed, body)
+}
+
+func (s *Server) requestID() string {
+	var b [9]byte
+	if _, err := io.ReadFull(s.c.Rand, b[:]); err != nil {
+		return "unknown"
+	}
+	return hex.EncodeToString(b[:])
+}
+
+// Run serves l until ctx ends, then gives running requests a moment to finish.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	base, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	srv := &http.Server{
+		Handler: s, Protocols: protocols, TLSConfig: s.c.TLS,
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return base },
+	}
+	l = &boundedListener{Listener: l, open: new(atomic.Int64), most: int64(s.c.MaxConns)}
+	ended := make(chan error, 1)
+	go func() {
+		if s.c.TLS != nil {
+			ended <- srv.ServeTLS(l, "", "")
+			return
+		}
+		ended <- srv.Serve(l)
+	}()
+	select {
+	case err := <-ended:
+		return fault.Wrap(fault.Internal, "serve http on", l.Addr().String(), err)
+	case <-ctx.Done():
+	}
+	stop() // ends long answers: event streams, sockets, held playlists
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		_ = srv.Close()
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// boundedListener closes connections past the limit at once, so that a flood of
+// them costs no memory; those that are open go on.
+type boundedListener struct {
+	net.Listener
+	open *atomic.Int64
+	most int64
+}
+
+// Accept returns the next connection that fits under the limit.
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &countedConn{Conn: c, open: l.open}, nil
+		}
+		l.open.Add(-1)
+		_ = c.Close()
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	open   *atomic.Int64
+	closed atomic.Bool
+}
+
+// Close ends the connection and gives its place back.
+func (c *countedConn) Close() error {
+	if !c.closed.Swap(true) {
+		c.open.Add(-1)
+	}
+	return c.Conn.Close()
+}

@@ -1,0 +1,108 @@
+package web
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/auth"
+	"penstock/fragments"
+	"penstock/ingest/onvif"
+	"penstock/ingest/probe"
+	"penstock/playback"
+	"penstock/playback/clip"
+	"penstock/playback/export"
+	"penstock/playback/hls"
+	"penstock/playback/live"
+	"penstock/playback/still"
+	"penstock/storage/mem"
+	"penstock/storage/meta"
+	"penstock/streams"
+)
+
+// site is a server with real floors below it, for tests.
+type site struct {
+	t      *testing.T
+	server *Server
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	ctx, dir := t.Context(), t.TempDir()
+	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema()}})
+	check(t, err)
+	t.Cleanup(func() { check(t, db.Close()) })
+	key, err := auth.NewMasterKey(make([]byte, 32))
+	check(t, err)
+	a, err := auth.Open(ctx, auth.Config{Meta: db, MasterKey: key})
+	check(t, err)
+	store, err := fragments.Open(ctx, fragments.Config{Dir: filepath.Join(dir, "open"), Bucket: mem.New(mem.Config{}), Meta: db})
+	check(t, err)
+	var hub *streams.Hub
+	catalogue, err := streams.OpenCatalogue(ctx, streams.CatalogueConfig{Meta: db, Sealer: a, Region: auth.DefaultRegion,
+		Erase: func(ctx context.Context, st streams.Stream) error { return hub.Erase(ctx, st) }})
+	check(t, err)
+	hub = streams.NewHub(streams.HubConfig{Store: store, Catalogue: catalogue})
+	c := Config{Auth: a, Catalogue: catalogue, Hub: hub, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
+		Started: time.Now(), Gatherer: prometheus.NewRegistry(), Discover: onvif.New(onvif.Config{}), Probe: probe.New(probe.Config{})}
+	m := playback.NewMetrics(nil)
+	c.HLS, err = hls.New(hls.Config{Hub: hub, Metrics: m})
+	check(t, err)
+	c.Clip, err = clip.New(clip.Config{Hub: hub, Metrics: m})
+	check(t, err)
+	c.Export, err = export.New(export.Config{Hub: hub, Metrics: m})
+	check(t, err)
+	c.Still, err = still.New(still.Config{Hub: hub, Metrics: m})
+	check(t, err)
+	c.Live, err = live.New(live.Config{Hub: hub, Metrics: m})
+	check(t, err)
+	s, err := New(c)
+	check(t, err)
+	return &site{t, s}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *site) create(account, name string) streams.Stream {
+	s.t.Helper()
+	st, err := s.server.c.Catalogue.Create(s.t.Context(), streams.Stream{Account: account, Name: name, Retention: time.Hour})
+	check(s.t, err)
+	return st
+}
+
+// key returns the bearer token of a new key.
+func (s *site) key(k auth.NewKey) string {
+	s.t.Helper()
+	issued, err := s.server.c.Auth.CreateKey(s.t.Context(), k)
+	check(s.t, err)
+	return issued.Token.Reveal()
+}
+
+func (s *site) expired() string {
+	s.t.Helper()
+	token := s.key(auth.NewKey{Role: auth.RoleAdmin, Name: "brief", Expires: time.Now().Add(50 * time.Millisecond)})
+	for range 200 {
+		if _, err := s.server.c.Auth.Bearer(s.t.Context(), token, ""); err != nil {
+			return token
+		}
+		time.Sleep(5 * time.Millisecond) // the key's own clock is the machine's
+	}
+	s.t.Fatal("the key does not expire")
+	return ""
+}
+
+func (s *site) revoked() string {
+	s.t.Helper()
+	issued, err := s.server.c.Auth.CreateKey(s.t.Context(), auth.NewKey{Role: auth.RoleAdmin, Name: "gone"})
+	check(s.t, err)
+	check(s.t, s.server.c.Auth.RemoveKey(s.t.Context(), issued.ID))
+	return issued.Token.Reveal()
+}

@@ -1,0 +1,54 @@
+package web
+
+import "penstock/auth"
+
+// Parameters that several routes take.
+var (
+	windowParams = []param{{"start", "RFC 3339, microseconds since 1970, or a duration before now such as -10m"}, {"end", "as start; now when absent"}}
+	tokenParam   = param{"token", "a media token instead of the Authorization header"}
+)
+
+func tokened(more ...param) []param { return append(more, tokenParam) }
+
+func window(more ...param) []param { return append(append([]param{}, windowParams...), more...) }
+
+// table is every route of the server. Paths of the AWS services join it with their issues.
+func table() []route {
+	const one = "/v1/streams/{name}"
+	return []route{
+		{Method: "GET", Path: "/livez", On: toNobody, Summary: "The process is alive", Answer: "text/plain", Handle: alive},
+		{Method: "GET", Path: "/readyz", On: toNobody, Summary: "Media can be taken and persisted", Answer: "text/plain", Handle: ready},
+		{Method: "GET", Path: "/openapi.json", On: toNobody, Summary: "This document", Answer: "application/json", Handle: openAPI},
+		{Method: "GET", Path: "/metrics", Action: auth.ReadMetrics, On: toServer, Summary: "Prometheus metrics", Answer: "text/plain", Handle: metrics},
+
+		{Method: "POST", Path: "/v1/session", On: toNobody, Summary: "Sign in with a password or a one-time link", Body: "SignIn", Answer: "Session", Handle: signIn},
+		{Method: "GET", Path: "/v1/session", On: toSelf, Summary: "Who is signed in", Answer: "Session", Handle: showSession},
+		{Method: "DELETE", Path: "/v1/session", On: toSelf, Summary: "Sign out", Handle: signOut},
+		{Method: "POST", Path: "/v1/password", Action: auth.SetOwn, On: toAccount, Summary: "Set the password of the account", Body: "Password", Handle: setPassword},
+		{Method: "GET", Path: "/v1/system", Action: auth.ReadSystem, On: toServer, Summary: "The server: version, disk, addresses, problems", Answer: "System", Handle: showSystem},
+		{Method: "GET", Path: "/v1/keys", Action: auth.ManageKeys, On: toAccount, Summary: "Access keys, without their secrets", Answer: "Keys", Handle: listKeys},
+		{Method: "POST", Path: "/v1/keys", Action: auth.ManageKeys, On: toAccount, Summary: "Make an access key; its secret and token are shown this once", Body: "NewKey", Answer: "IssuedKey", Handle: createKey},
+		{Method: "DELETE", Path: "/v1/keys/{id}", Action: auth.ManageKeys, On: toAccount, Summary: "Revoke an access key and end what it started", Handle: removeKey},
+
+		{Method: "POST", Path: "/v1/probe", Action: auth.Probe, On: toAccount, Summary: "Try a camera step by step; with Accept: application/x-ndjson each step as it is taken", Body: "Probe", Answer: "ProbeReport", Handle: probeCamera},
+		{Method: "POST", Path: "/v1/discover", Action: auth.Discover, On: toAccount, Summary: "Look for ONVIF cameras on the local network", Body: "Discover", Answer: "Cameras", Handle: discoverCameras},
+		{Method: "GET", Path: "/v1/events", Action: auth.ListStreams, On: toAccount, Summary: "State changes as server-sent events", Answer: "text/event-stream", Handle: showEvents},
+
+		{Method: "GET", Path: "/v1/streams", Action: auth.ListStreams, On: toAccount, Summary: "Streams that the caller may know of", Query: []param{{"prefix", "of the name"}, {"limit", "at most 1000"}, {"next", "of the answer before"}}, Answer: "Streams", Handle: listStreams},
+		{Method: "POST", Path: "/v1/streams", On: toSelf, Action: auth.CreateStream, Summary: "Create a stream, pulled from a camera or pushed to", Body: "NewStream", Answer: "Stream", Handle: createStream},
+		{Method: "GET", Path: one, Action: auth.DescribeStream, On: toStream, Summary: "One stream", Answer: "Stream", Handle: showStream},
+		{Method: "PATCH", Path: one, Action: auth.UpdateStream, On: toStream, Summary: "Change retention, source or tags", Body: "StreamPatch", Answer: "Stream", Handle: changeStream},
+		{Method: "DELETE", Path: one, Action: auth.DeleteStream, On: toStream, Summary: "Delete a stream and its recording", Handle: deleteStream},
+		{Method: "POST", Path: one + "/token", Action: auth.GetMedia, On: toStream, Summary: "Mint a short-lived media token", Body: "NewToken", Answer: "Token", Handle: mintToken},
+
+		{Method: "GET", Path: one + "/timeline", Action: auth.ListFragments, On: toStream, Door: mediaDoor, Summary: "What is recorded, what is missing and why", Query: window(param{"resolution", "spans closer than this are joined: 10s"}, tokenParam), Answer: "Timeline", Handle: showTimeline},
+		{Method: "GET", Path: one + "/fragments", Action: auth.ListFragments, On: toStream, Door: mediaDoor, Summary: "Heads of fragments", Query: window(param{"limit", "at most 1000"}, param{"next", "of the answer before"}, tokenParam), Answer: "Fragments", Handle: listFragments},
+		{Method: "GET", Path: one + "/fragments/{file}", Action: auth.GetFragmentMedia, On: toStream, Door: mediaDoor, Summary: "One fragment: {number}.mp4, .m4s, .mkv, .ts, or init-{number}.mp4", Query: tokened(), Answer: "video/mp4", Handle: showFragment},
+		{Method: "GET", Path: one + "/live.m3u8", Action: auth.GetHLS, On: toStream, Door: mediaDoor, Summary: "Live playlist (LL-HLS, RFC 8216bis)", Query: tokened(param{"_HLS_msn", "hold until this segment is there"}, param{"_HLS_part", "and this part of it"}, param{"_HLS_skip", "YES: a delta update"}), Answer: "application/vnd.apple.mpegurl", Handle: livePlaylist},
+		{Method: "GET", Path: one + "/live/{file}", Action: auth.GetHLS, On: toStream, Door: mediaDoor, Summary: "A part, segment or initialization section that the live playlist names", Query: tokened(), Answer: "video/mp4", Handle: liveFile},
+		{Method: "GET", Path: one + "/vod.m3u8", Action: auth.GetHLS, On: toStream, Door: mediaDoor, Summary: "Playlist on demand", Query: window(tokenParam), Answer: "application/vnd.apple.mpegurl", Handle: vodPlaylist},
+		{Method: "GET", Path: one + "/clip.mp4", Action: auth.GetClip, On: toStream, Door: mediaDoor, Summary: "One MP4 of the window; byte ranges are honoured", Query: window(tokenParam), Answer: "video/mp4", Handle: showClip},
+		{Method: "GET", Path: one + "/still.jpg", Action: auth.GetImages, On: toStream, Door: mediaDoor, Summary: "The nearest frame at or before an instant", Query: tokened(param{"at", "RFC 3339 or -10m; newest when absent"}, param{"width", "pixels"}), Answer: "image/jpeg", Handle: showStill},
+		{Method: "GET", Path: one + "/ws", Action: auth.GetMedia, On: toStream, Door: mediaDoor, Summary: "Live fragmented MP4 over a WebSocket; one socket carries many streams", Query: tokened(), Answer: "video/mp4", Handle: liveSocket},
+	}
+}
