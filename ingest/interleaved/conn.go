@@ -234,6 +234,8 @@ func (c *Conn) ready(fd uintptr) bool {
 		c.polled, c.empty = true, 0
 		c.quieten(fd)
 		c.poller.add(c)
+	} else if !c.polled {
+		c.loud(fd) // it was polled, and is not any more
 	}
 	return false
 }
