@@ -65,9 +65,9 @@ func (xorSealer) Unseal(context string, sealed []byte) ([]byte, error) {
 	return out[len(context)+1:], nil
 }
 
-func openMeta(t testing.TB, path string, more ...meta.Schema) *meta.DB {
+func openMeta(t testing.TB, path string) *meta.DB {
 	t.Helper()
-	db, err := meta.Open(context.Background(), meta.Config{Path: path, Schemas: append([]meta.Schema{streams.Schema()}, more...)})
+	db, err := meta.Open(context.Background(), meta.Config{Path: path, Schemas: []meta.Schema{streams.Schema()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ const (
 	sameJumpWithin = 10 * time.Second
 	// stepMax bounds the step that replaces a jump after a pause.
 	stepMax = 24 * time.Hour
+	// stepFar is a jump too large to be told in nanoseconds: tracks do not share it.
+	stepFar = 1 << 61
 )
 
 // trackTime keeps one track's decode times rising and continuous across jumps of the
@@ -82,8 +84,12 @@ func (t *trackTime) rebase(dts int64, step, passed time.Duration, arrival time.T
 			return
 		}
 	}
-	*last = jump{by: step - min(passed, stepMax), at: arrival}
-	t.offset -= t.track.Ticks(last.by)
+	passed = min(passed, stepMax)
+	*last = jump{}
+	if step > -stepFar && step < stepFar {
+		*last = jump{by: step - passed, at: arrival}
+	}
+	t.offset = t.out + t.track.Ticks(passed) - dts
 }
 
 // duration is Track.Duration for differences that may come from hostile time stamps.

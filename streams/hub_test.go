@@ -1,0 +1,590 @@
+package streams_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/media"
+	"penstock/storage/mem"
+	"penstock/streams"
+)
+
+// rig is a Hub on a real store with a clock moved by hand.
+type rig struct {
+	t     testing.TB
+	clock *handClock
+	hub   *streams.Hub
+	cat   *streams.Catalogue
+	store *fragments.Store
+	reg   *prometheus.Registry
+	st    streams.Stream
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{t: t, clock: newClock(), reg: prometheus.NewRegistry()}
+	db := openMeta(t, filepath.Join(dir, "meta.db"))
+	store, err := fragments.Open(context.Background(), fragments.Config{Dir: filepath.Join(dir, "spool"), Bucket: mem.New(mem.Config{}), Meta: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.store = store
+	runFor(t, store.Run)
+	r.cat = openCatalogue(t, db, r.clock, func(ctx context.Context, s streams.Stream) error { return r.hub.Erase(ctx, s) })
+	r.hub = streams.NewHub(streams.HubConfig{Store: store, Catalogue: r.cat, Clock: r.clock, Registerer: r.reg})
+	r.st = create(t, r.cat, "front-door")
+	return r
+}
+
+// The camera: 25 frames/s, a key frame each second, with sound.
+const (
+	videoScale, audioScale = 90000, 8000
+	frameTicks             = videoScale / 25
+	frame                  = 40 * time.Millisecond
+)
+
+func tracks() []media.Track {
+	return []media.Track{
+		{ID: 1, Timescale: videoScale, Codec: &media.H264{SPS: []byte{0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x47, 0xfe, 0xc8}, PPS: []byte{0x68, 0xce, 0x3c, 0x80}}},
+		{ID: 2, Timescale: audioScale, Codec: &media.G711{SampleRate: 8000, Channels: 1}},
+	}
+}
+
+func (r *rig) publish(stored func(fragments.Head, error)) *streams.Session {
+	r.t.Helper()
+	s, err := r.hub.Publish(context.Background(), r.st, streams.Producer{Remote: "192.0.2.9:5000", Protocol: "rtsp"}, tracks(), stored)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { s.Close(nil) })
+	return s
+}
+
+// camera writes what a camera sends.
+type camera struct {
+	r     *rig
+	s     *streams.Session
+	n     int   // frames sent
+	gop   int   // frames between key frames
+	base  int64 // added to each DTS
+	bytes int
+}
+
+func (r *rig) camera(s *streams.Session) *camera {
+	return &camera{r: r, s: s, gop: 25, bytes: 100}
+}
+
+// frame sends one frame and its sound, and lets its time pass.
+func (c *camera) frame() error {
+	data := make([]byte, c.bytes)
+	copy(data, fmt.Sprintf("frame %06d", c.n))
+	err := c.s.Write(media.Sample{Track: 1, DTS: c.base + int64(c.n)*frameTicks, Sync: c.n%c.gop == 0, Data: data})
+	err = errors.Join(err, c.s.Write(media.Sample{Track: 2, DTS: c.base*audioScale/videoScale + int64(c.n)*320, Sync: true, Data: make([]byte, 320)}))
+	c.n++
+	c.r.clock.add(frame)
+	return err
+}
+
+func (c *camera) frames(n int) {
+	c.r.t.Helper()
+	for range n {
+		if err := c.frame(); err != nil {
+			c.r.t.Fatal(err)
+		}
+	}
+}
+
+func text(e streams.Event) string {
+	if len(e.Sample.Data) < 12 {
+		return ""
+	}
+	return string(e.Sample.Data[:12])
+}
+
+// drain reads what waits.
+func drain(l *streams.Listener) (list []streams.Event) {
+	for {
+		e, ok := l.TryNext()
+		if !ok {
+			return list
+		}
+		list = append(list, e)
+	}
+}
+
+func video(list []streams.Event) (out []streams.Event) {
+	for _, e := range list {
+		if e.Sample.Track == 1 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func TestAListenerHearsEverySampleInOrder(t *testing.T) {
+	r := newRig(t)
+	l := r.hub.Listen(r.st.ID, streams.ListenOptions{})
+	defer l.Close()
+	c := r.camera(r.publish(nil))
+	c.frames(100)
+	got := video(drain(l))
+	if len(got) != 100 {
+		t.Fatalf("%d frames, want 100", len(got))
+	}
+	for i, e := range got {
+		if text(e) != fmt.Sprintf("frame %06d", i) {
+			t.Fatalf("event %d is %s", i, text(e))
+		}
+		if (e.Tracks != nil) != (i == 0) {
+			t.Errorf("event %d: tracks %v", i, e.Tracks)
+		}
+		if e.Skipped != 0 {
+			t.Errorf("event %d: skipped %d", i, e.Skipped)
+		}
+	}
+}
+
+func TestAViewerSeesAPictureAtOnce(t *testing.T) {
+	r := newRig(t)
+	c := r.camera(r.publish(nil))
+	c.frames(60)
+	l := r.hub.Listen(r.st.ID, streams.ListenOptions{From: streams.LiveGOP})
+	defer l.Close()
+	late := r.hub.Listen(r.st.ID, streams.ListenOptions{From: streams.LiveNextSync})
+	defer late.Close()
+	if got := video(drain(l)); len(got) != 10 || text(got[0]) != "frame 000050" || !got[0].Sample.Sync || got[0].Tracks == nil {
+		t.Fatalf("the current GOP: %d frames", len(got))
+	}
+	if got := drain(late); len(got) != 0 {
+		t.Fatalf("before the next key frame: %d events", len(got))
+	}
+	c.frames(20)
+	if got := video(drain(l)); len(got) != 20 || text(got[0]) != "frame 000060" {
+		t.Errorf("going on: %d frames", len(got))
+	}
+	if got := video(drain(late)); len(got) != 5 || text(got[0]) != "frame 000075" || got[0].Tracks == nil {
+		t.Errorf("from the next key frame: %d frames", len(got))
+	}
+}
+
+func TestALongGOPIsKeptForNewViewersAcrossAForcedCut(t *testing.T) {
+	r := newRig(t)
+	c := r.camera(r.publish(nil))
+	c.gop = 100000
+	c.frames(25 * 14) // fragments are cut at 10 s
+	l := r.hub.Listen(r.st.ID, streams.ListenOptions{})
+	defer l.Close()
+	got := video(drain(l))
+	if len(got) != 350 || text(got[0]) != "frame 000000" {
+		t.Errorf("%d frames, want the whole GOP of 350", len(got))
+	}
+}
+
+func TestASlowViewerLosesUpToAKeyFrameAndHearsHowMuch(t *testing.T) {
+	r := newRig(t)
+	s := r.publish(nil)
+	c := r.camera(s)
+	c.bytes = 10_000
+	slow := r.hub.Listen(r.st.ID, streams.ListenOptions{Bytes: 500_000})
+	defer slow.Close()
+	quick := r.hub.Listen(r.st.ID, streams.ListenOptions{})
+	defer quick.Close()
+	heard := 0
+	for range 210 {
+		c.frames(1)
+		heard += len(video(drain(quick)))
+	}
+	if heard != 210 {
+		t.Errorf("the quick viewer heard %d of 210 frames", heard)
+	}
+	got := drain(slow)
+	samples, skipped := 0, 0
+	first := true
+	for _, e := range got {
+		if e.Fragment != nil {
+			continue
+		}
+		samples++
+		skipped += e.Skipped
+		if first {
+			if !e.Sample.Sync || e.Sample.Track != 1 || e.Tracks == nil || e.Skipped == 0 {
+				t.Errorf("the first after a loss: sync %v, track %d, skipped %d", e.Sample.Sync, e.Sample.Track, e.Skipped)
+			}
+			first = false
+		}
+	}
+	size := 0
+	for _, e := range got {
+		size += len(e.Sample.Data)
+	}
+	if size > 500_000 {
+		t.Errorf("%d bytes waited, want at most 500,000", size)
+	}
+	if samples+skipped != 420 {
+		t.Errorf("%d samples and %d skipped, want 420 together", samples, skipped)
+	}
+	if n := r.hub.State(r.st.ID).Lost[streams.SkippedByViewer]; n != uint64(skipped) {
+		t.Errorf("state says %d skipped, the events %d", n, skipped)
+	}
+}
+
+func TestAViewerThatNeverReadsDoesNotHoldTheProducer(t *testing.T) {
+	r := newRig(t)
+	c := r.camera(r.publish(nil))
+	for range 20 {
+		l := r.hub.Listen(r.st.ID, streams.ListenOptions{Bytes: 1000})
+		defer l.Close()
+	}
+	done := make(chan struct{})
+	go func() {
+		for range 2000 {
+			c.frame()
+		}
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the producer is held up")
+	}
+}
+
+func TestNextWaitsForAProducerAndAcrossProducers(t *testing.T) {
+	r := newRig(t)
+	l := r.hub.Listen(r.st.ID, streams.ListenOptions{})
+	defer l.Close()
+	got := make(chan streams.Event)
+	go func() {
+		for {
+			e, err := l.Next(context.Background())
+			if err != nil {
+				close(got)
+				return
+			}
+			if e.Fragment == nil && e.Sample.Track == 1 {
+				got <- e
+			}
+		}
+	}()
+	s := r.publish(nil)
+	r.camera(s).frames(1)
+	if e := <-got; e.Tracks == nil {
+		t.Error("no tracks with the first sample")
+	}
+	s.Close(nil)
+	r.camera(r.publish(nil)).frames(1)
+	if e := <-got; e.Tracks == nil || !e.Sample.Sync {
+		t.Error("no tracks, or no key frame, from the second producer")
+	}
+	l.Close()
+	if _, ok := <-got; ok {
+		t.Error("an event after Close")
+	}
+}
+
+func TestOneProducerAtATime(t *testing.T) {
+	r := newRig(t)
+	s := r.publish(nil)
+	c := r.camera(s)
+	c.frames(30)
+	_, err := r.hub.Publish(t.Context(), r.st, streams.Producer{Remote: "198.51.100.1:1", Protocol: "whip"}, tracks(), nil)
+	if !fault.Is(err, fault.InUse) || !strings.Contains(err.Error(), "rtsp from 192.0.2.9:5000") || !strings.Contains(err.Error(), "2026-01-02T03:04:05Z") {
+		t.Fatalf("%v; want who holds it and since when", err)
+	}
+	r.clock.add(streams.Silence)
+	second, err := r.hub.Publish(t.Context(), r.st, streams.Producer{Remote: "198.51.100.1:1", Protocol: "whip"}, tracks(), nil)
+	if err != nil {
+		t.Fatalf("a dead producer was not replaced: %v", err)
+	}
+	defer second.Close(nil)
+	select {
+	case <-s.Done():
+	default:
+		t.Error("the replaced session is not done")
+	}
+	if err := c.frame(); !fault.Is(err, fault.InUse) {
+		t.Errorf("the replaced producer writes: %v", err)
+	}
+	if err := s.Close(nil); err != nil {
+		t.Error(err)
+	}
+	if st := r.hub.State(r.st.ID); st.Producer.Protocol != "whip" {
+		t.Errorf("closing the replaced session hurt the new one: %+v", st)
+	}
+}
+
+func TestTracksThatAreRefused(t *testing.T) {
+	r := newRig(t)
+	good := tracks()
+	for name, list := range map[string][]media.Track{
+		"none":         {},
+		"no codec":     {{ID: 1, Timescale: 1}},
+		"no timescale": {{ID: 1, Codec: good[0].Codec}},
+		"no id":        {{Timescale: 1, Codec: good[0].Codec}},
+		"one id twice": {good[0], good[0]},
+		"too many":     make([]media.Track, streams.TracksMax+1),
+	} {
+		if _, err := r.hub.Publish(t.Context(), r.st, streams.Producer{}, list, nil); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWhatComesBeforeAKeyFrameIsCounted(t *testing.T) {
+	r := newRig(t)
+	c := r.camera(r.publish(nil))
+	c.n = 5 // in the middle of a GOP
+	l := r.hub.Listen(r.st.ID, streams.ListenOptions{})
+	defer l.Close()
+	c.frames(20)
+	if st := r.hub.State(r.st.ID); st.Status != streams.Connecting || st.Lost[streams.LostNoKeyFrame] != 40 || st.Reason != "waiting for the first key frame" {
+		t.Errorf("%s %q %v", st.Status, st.Reason, st.Lost)
+	}
+	if got := drain(l); len(got) != 0 {
+		t.Errorf("%d events before a key frame", len(got))
+	}
+	c.frames(1)
+	if st := r.hub.State(r.st.ID); st.Status != streams.Live {
+		t.Errorf("%s %q", st.Status, st.Reason)
+	}
+	if got := video(drain(l)); len(got) != 1 || text(got[0]) != "frame 000025" {
+		t.Errorf("%d events", len(got))
+	}
+}
+
+func TestACameraWithoutKeyFramesIsRecordedAllTheSame(t *testing.T) {
+	r := newRig(t)
+	c := r.camera(r.publish(nil))
+	c.n, c.gop = 1, 1<<30
+	c.frames(25 * 25)
+	st := r.hub.State(r.st.ID)
+	if st.Status != streams.Live || !strings.Contains(st.Reason, "no key frame") {
+		t.Errorf("%s %q", st.Status, st.Reason)
+	}
+	cur, ok := r.hub.Current(r.st.ID)
+	if !ok || len(cur.Samples) == 0 {
+		t.Error("nothing is recorded")
+	}
+}
+
+func TestSamplesThatCannotBeKeptAreCounted(t *testing.T) {
+	r := newRig(t)
+	s := r.publish(nil)
+	r.camera(s).frames(1)
+	if err := s.Write(media.Sample{Track: 9, Data: []byte("x")}); err != nil {
+		t.Error(err)
+	}
+	if err := s.Write(media.Sample{Track: 1, DTS: 99999}); err != nil {
+		t.Error(err)
+	}
+	s.Lost(1, 7)
+	st := r.hub.State(r.st.ID)
+	if st.Lost[streams.LostUnknown] != 1 || st.Lost[streams.LostDamaged] != 1 || st.Lost[streams.LostNetwork] != 7 || st.LostTotal() != 9 {
+		t.Errorf("%v", st.Lost)
+	}
+	s.Close(nil)
+	if n := r.hub.State(r.st.ID).Lost[streams.LostNetwork]; n != 7 {
+		t.Errorf("after the end: %d lost", n)
+	}
+}
+
+func TestSilenceIsSeenOnMediaNotOnTheSocket(t *testing.T) {
+	r := newRig(t)
+	runFor(t, r.hub.Run)
+	sub := r.hub.Subscribe()
+	defer sub.Close()
+	c := r.camera(r.publish(nil))
+	c.frames(30)
+	if st := r.hub.State(r.st.ID); st.Status != streams.Live || st.Reason != "" {
+		t.Fatalf("%s %q", st.Status, st.Reason)
+	}
+	r.clock.add(12 * time.Second)
+	soon(t, "a subscriber hears that media stopped", func() bool {
+		st, err := sub.Next(t.Context())
+		return err == nil && st.Status == streams.Connecting && strings.HasPrefix(st.Reason, "no media for 12 s")
+	})
+	soon(t, "the open fragment was closed", func() bool {
+		cur, _ := r.hub.Current(r.st.ID)
+		return len(cur.Samples) == 0
+	})
+	c.frames(1)
+	if st := r.hub.State(r.st.ID); st.Status != streams.Live {
+		t.Errorf("after media came back: %s %q", st.Status, st.Reason)
+	}
+}
+
+func TestThePullersWordShowsWhileNobodyProduces(t *testing.T) {
+	r := newRig(t)
+	if st := r.hub.State(r.st.ID); st.Status != streams.Idle {
+		t.Errorf("at first: %s", st.Status)
+	}
+	r.hub.SetState(r.st.ID, streams.DeniedBy, "the camera answered 401; check user and password")
+	if st := r.hub.State(r.st.ID); st.Status != streams.DeniedBy || !strings.Contains(st.Reason, "401") {
+		t.Errorf("%s %q", st.Status, st.Reason)
+	}
+	s := r.publish(nil)
+	if st := r.hub.State(r.st.ID); st.Status != streams.Connecting {
+		t.Errorf("%s %q", st.Status, st.Reason)
+	}
+	r.camera(s).frames(1)
+	s.Close(streams.Ending{Cause: fragments.CauseConnectionLost, Detail: "read: connection reset"})
+	if st := r.hub.State(r.st.ID); st.Status != streams.Idle || !strings.Contains(st.Reason, "connection reset") || st.Tracks != nil {
+		t.Errorf("%s %q", st.Status, st.Reason)
+	}
+}
+
+func TestFigures(t *testing.T) {
+	r := newRig(t)
+	s := r.publish(nil)
+	c := r.camera(s)
+	c.bytes = 5000
+	c.frames(25 * 8)
+	if err := s.Write(media.Sample{Track: 1, DTS: int64(c.n) * frameTicks, Data: []byte("x"), Wall: r.clock.Now().Add(-3 * time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	st := r.hub.State(r.st.ID)
+	if st.FPS < 24 || st.FPS > 26 {
+		t.Errorf("fps %v", st.FPS)
+	}
+	if want := float64((5000 + 320) * 25 * 8); st.Bitrate < 0.95*want || st.Bitrate > 1.05*want {
+		t.Errorf("bit rate %v, want about %v", st.Bitrate, want)
+	}
+	if st.KeyInterval != time.Second {
+		t.Errorf("key interval %v", st.KeyInterval)
+	}
+	if !st.HasClock || st.ClockOffset != -3*time.Second {
+		t.Errorf("clock offset %v", st.ClockOffset)
+	}
+	if len(st.Tracks) != 2 || st.Producer.Remote != "192.0.2.9:5000" {
+		t.Errorf("%+v", st)
+	}
+	r.clock.add(4 * time.Second)
+	if st := r.hub.State(r.st.ID); st.Bitrate != 0 {
+		t.Errorf("bit rate without media: %v", st.Bitrate)
+	}
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			values[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	if values["penstock_streams_received_samples_total"] != 401 || values["penstock_streams_live"] != 1 {
+		t.Errorf("metrics %v", values)
+	}
+}
+
+func TestDeletingAStreamEndsItsProducerAndListeners(t *testing.T) {
+	r := newRig(t)
+	runFor(t, r.cat.Run)
+	s := r.publish(nil)
+	c := r.camera(s)
+	c.frames(30)
+	l := r.hub.Listen(r.st.ID, streams.ListenOptions{From: streams.LiveNextSync})
+	defer l.Close()
+	if err := r.cat.Delete(t.Context(), account, r.st.Name); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if err := c.frame(); err == nil {
+		t.Error("the producer still writes")
+	}
+	if _, err := l.Next(t.Context()); !fault.Is(err, fault.NotFound) {
+		t.Errorf("listener: %v", err)
+	}
+	if _, err := r.hub.Publish(t.Context(), r.st, streams.Producer{}, tracks(), nil); !fault.Is(err, fault.NotFound) {
+		t.Errorf("publish: %v", err)
+	}
+	gone := r.hub.Listen(r.st.ID, streams.ListenOptions{})
+	defer gone.Close()
+	if _, err := gone.Next(t.Context()); !fault.Is(err, fault.NotFound) {
+		t.Errorf("listen: %v", err)
+	}
+}
+
+func TestTheHubsEndFlushesAndRefuses(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- r.hub.Run(ctx) }()
+	s := r.publish(nil)
+	r.camera(s).frames(30)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	<-s.Done()
+	var e streams.Ending
+	if !errors.As(s.Err(), &e) || e.Cause != fragments.CauseServerStopped {
+		t.Errorf("%v", s.Err())
+	}
+	if _, err := r.hub.Publish(t.Context(), r.st, streams.Producer{}, tracks(), nil); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestEverythingAtOnce(t *testing.T) {
+	r := newRig(t)
+	runFor(t, r.hub.Run)
+	runFor(t, r.cat.Run)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		st := create(t, r.cat, fmt.Sprint("cam-", i))
+		wg.Go(func() {
+			for {
+				s, err := r.hub.Publish(context.Background(), st, streams.Producer{Protocol: "test"}, tracks(), nil)
+				if err != nil {
+					return
+				}
+				c := r.camera(s)
+				for range 40 {
+					c.frame()
+				}
+				s.Close(nil)
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+		wg.Go(func() {
+			for {
+				l := r.hub.Listen(st.ID, streams.ListenOptions{Bytes: 3000})
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
+				for {
+					if _, err := l.Next(ctx); err != nil {
+						break
+					}
+				}
+				cancel()
+				l.Close()
+				r.hub.State(st.ID)
+				r.hub.Current(st.ID)
+				r.reg.Gather()
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	time.AfterFunc(300*time.Millisecond, func() { close(stop) })
+	wg.Wait()
+}
