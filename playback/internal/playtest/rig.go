@@ -85,11 +85,11 @@ func open(t testing.TB, clock host.Clock) *Rig {
 			t.Fatal(err)
 		}
 	}
-	bucket, err := disk.Open(ctx, disk.Config{Dir: filepath.Join(dir, "bucket")})
+	bucket, err := disk.Open(context.Background(), disk.Config{Dir: filepath.Join(dir, "bucket")})
 	must(err)
-	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db")})
+	db, err := meta.Open(context.Background(), meta.Config{Path: filepath.Join(dir, "meta.db")})
 	must(err)
-	store, err := fragments.Open(ctx, fragments.Config{Dir: filepath.Join(dir, "tmp"), Bucket: bucket, Meta: db, Clock: clock})
+	store, err := fragments.Open(context.Background(), fragments.Config{Dir: filepath.Join(dir, "tmp"), Bucket: bucket, Meta: db, Clock: clock})
 	must(err)
 	hub := streams.NewHub(streams.HubConfig{Store: store, Clock: clock})
 	var running sync.WaitGroup

@@ -1,0 +1,256 @@
+package clip
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"penstock/fragments"
+	"penstock/internal/fault"
+	"penstock/media"
+	"penstock/media/mp4"
+	"penstock/playback"
+	"penstock/streams"
+)
+
+const (
+	// samplesMax bounds the samples of a clip: 60 frames and 50 sounds a second for six
+	// hours. Each takes 24 bytes while the header is made.
+	samplesMax = 3_000_000
+	// forcedBack is how many fragments without a key frame a clip's start may be moved back
+	// over: a minute at least.
+	forcedBack = 6
+)
+
+// movie is a laid out clip: its header, and where its media is. It does not change.
+type movie struct {
+	header []byte
+	pieces []piece
+	size   int64 // of the whole file
+	spans  []span
+	next   time.Time // server time at which another configuration begins; zero: none does
+	etag   string
+}
+
+// piece is a range of one fragment's media.
+type piece struct {
+	number fragments.Number
+	at     int64 // in the file
+	from   int64 // in the fragment's data
+	size   int64
+}
+
+// span is a stretch of unbroken media, on the server's clock.
+type span struct{ start, end time.Time }
+
+// weight is what a movie costs in the cache.
+func (m *movie) weight() int64 {
+	return int64(len(m.header)) + 32*int64(len(m.pieces)) + 48*int64(len(m.spans)) + 256
+}
+
+// movie finds or makes the clip of [start, end).
+func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Stream, start, end time.Time, hold bool) (*movie, error) {
+	heads, err := overlap(ctx, log, start, end)
+	if err != nil {
+		return nil, err
+	}
+	nothing := fault.New(fault.NotFound, "make clip of", st.Name, "nothing is recorded in that window").
+		WithHint("the timeline shows what there is")
+	if len(heads) == 0 {
+		return nil, nothing
+	}
+	name := etag(st.ID, heads, start, end, hold)
+	if m := s.cache.get(name); m != nil {
+		return m, nil
+	}
+	b := builder{log: log, start: start, end: end, line: timeline{hold: hold}}
+	for _, h := range heads {
+		more, err := b.add(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+	}
+	if len(b.samples) == 0 {
+		return nil, nothing
+	}
+	m, err := b.finish()
+	if err != nil {
+		return nil, err
+	}
+	m.etag = `"` + name + `"`
+	s.cache.put(name, m)
+	return m, nil
+}
+
+// overlap returns the heads of the fragments that overlap the window, and those before them
+// that it takes to begin with a key frame.
+func overlap(ctx context.Context, log *fragments.Log, start, end time.Time) ([]fragments.Head, error) {
+	var heads []fragments.Head
+	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
+		if err != nil {
+			return nil, err
+		}
+		heads = append(heads, h)
+	}
+	for n := 0; n < forcedBack && len(heads) > 0 && heads[0].Forced && heads[0].Gap == fragments.CauseNone; n++ {
+		h, err := playback.Before(ctx, log, heads[0].Start.Add(-time.Microsecond))
+		if fault.Is(err, fault.NotFound) || err == nil && h.Run != heads[0].Run {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		heads = append([]fragments.Head{h}, heads...)
+	}
+	return heads, nil
+}
+
+// etag names a clip by all that decides its bytes: fragments never change.
+func etag(id string, heads []fragments.Head, start, end time.Time, hold bool) string {
+	sum := fnv.New128a()
+	fmt.Fprint(sum, id, start.UnixNano(), end.UnixNano(), hold)
+	for _, h := range heads {
+		fmt.Fprint(sum, " ", h.Number)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
+}
+
+// builder gathers the samples of a clip, fragment by fragment.
+type builder struct {
+	log        *fragments.Log
+	start, end time.Time
+	line       timeline
+	samples    []mp4.Sample
+	m          movie
+	data       int64 // bytes of media so far
+}
+
+// add takes the part of a fragment that lies in the window. It returns false when the
+// clip ends before it.
+func (b *builder) add(ctx context.Context, h fragments.Head) (more bool, err error) {
+	f, err := b.log.ReadIndex(ctx, h.Number)
+	if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Expired) || fault.Is(err, fault.NotFound) {
+		return true, nil // damaged or just gone: it is a gap, as the timeline has it
+	}
+	if err != nil {
+		return false, err
+	}
+	if b.line.tracks == nil {
+		b.line.tracks = f.Tracks
+	} else if !media.EqualTracks(b.line.tracks, f.Tracks) {
+		b.m.next = h.Start
+		return false, nil
+	}
+	from, to := b.cut(f)
+	if from >= to {
+		return true, nil
+	}
+	if len(b.samples)+to-from > samplesMax {
+		return false, fault.New(fault.Invalid, "make clip", "", "the window holds too many samples").
+			WithHint("ask for a shorter window")
+	}
+	b.place(f, from, to)
+	return true, nil
+}
+
+// cut returns the range of samples of f that belong to the clip: from the last key frame
+// at or before its start, for the first fragment, to the first frame at or after its end.
+func (b *builder) cut(f *fragments.Fragment) (from, to int) {
+	ref := f.Reference()
+	id := f.Tracks[ref].ID
+	to = len(f.Samples)
+	if len(b.samples) == 0 {
+		from = to
+		for i, s := range f.Samples {
+			if s.Track != id {
+				continue
+			}
+			late := f.ServerTime(ref, s.DTS).After(b.start)
+			if late && from < to {
+				break
+			}
+			if s.Sync {
+				from = i
+			}
+		}
+	}
+	if f.End.After(b.end) {
+		for i := from; i < len(f.Samples); i++ {
+			if s := f.Samples[i]; s.Track == id && !f.ServerTime(ref, s.DTS).Before(b.end) {
+				return from, i
+			}
+		}
+	}
+	return from, to
+}
+
+// place lays samples [from, to) of f behind what there is.
+func (b *builder) place(f *fragments.Fragment, from, to int) {
+	ref := f.Reference()
+	first, has := make([]int64, len(f.Tracks)), make([]bool, len(f.Tracks))
+	ends := make([]int64, len(f.Tracks))
+	for i, s := range f.Samples[from:] {
+		t := f.Track(s.Track)
+		if i < to-from && !has[t] {
+			first[t], has[t] = s.DTS, true
+		}
+		if i >= to-from && ends[t] == 0 {
+			ends[t] = s.DTS + 1 // where the first sample left out begins, plus one: 0 is none
+		}
+	}
+	part := *f
+	part.Ends = make([]int64, len(ends))
+	for i, e := range ends {
+		if part.Ends[i] = f.Ends[i]; e != 0 {
+			part.Ends[i] = e - 1
+		}
+	}
+	start, end := f.Start, f.End
+	if from > 0 && has[ref] {
+		start = f.ServerTime(ref, first[ref])
+	}
+	if to < len(f.Samples) {
+		end = f.ServerTime(ref, part.Ends[ref])
+	}
+	part.Start, part.End = start, end
+	gap := b.line.place(&part, first, has, start)
+	if n := len(b.m.spans); n > 0 && !gap {
+		b.m.spans[n-1].end = end
+	} else {
+		b.m.spans = append(b.m.spans, span{start, end})
+	}
+	b.append(f, from, to)
+}
+
+// append takes over the samples and the range of data that holds them.
+func (b *builder) append(f *fragments.Fragment, from, to int) {
+	p := piece{number: f.Number, at: b.data}
+	for _, n := range f.Sizes[:from] {
+		p.from += int64(n)
+	}
+	for i := from; i < to; i++ {
+		s := &f.Samples[i]
+		b.samples = append(b.samples, mp4.Sample{Track: s.Track, Sync: s.Sync, CTO: s.CTO, Size: f.Sizes[i],
+			DTS: s.DTS + b.line.shift[f.Track(s.Track)]})
+		p.size += int64(f.Sizes[i])
+	}
+	b.data += p.size
+	b.m.pieces = append(b.m.pieces, p)
+}
+
+// finish makes the header, and with it all offsets final.
+func (b *builder) finish() (*movie, error) {
+	f, err := mp4.New(b.line.tracks, b.samples, b.line.ends)
+	if err != nil {
+		return nil, err
+	}
+	b.m.header, b.m.size = f.Header(), f.Size()
+	for i := range b.m.pieces {
+		b.m.pieces[i].at += int64(len(b.m.header))
+	}
+	return &b.m, nil
+}

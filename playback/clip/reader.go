@@ -1,0 +1,86 @@
+package clip
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sort"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/fragments"
+)
+
+// reader is a movie as bytes. It reads a fragment's media when its range is reached.
+type reader struct {
+	ctx     context.Context
+	movie   *movie
+	log     *fragments.Log
+	control *http.ResponseController // nil: no deadlines
+	sent    prometheus.Counter
+
+	pos  int64
+	open io.ReaderAt // data of pieces[at]; nil: none
+	at   int
+	err  error // of the first read that failed
+}
+
+// Seek moves to an offset, as io.Seeker.
+func (r *reader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.pos
+	case io.SeekEnd:
+		offset += r.movie.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the start")
+	}
+	r.pos = offset
+	return offset, nil
+}
+
+// Read reads on from the offset, as io.Reader. A client that takes nothing for a minute
+// is hung up on: the deadline moves with each piece that was taken.
+func (r *reader) Read(p []byte) (int, error) {
+	if r.pos >= r.movie.size {
+		return 0, io.EOF
+	}
+	if r.control != nil {
+		// A connection without deadlines (a test's recorder) is read without.
+		_ = r.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	}
+	n, err := r.read(p)
+	r.pos += int64(n)
+	r.sent.Add(float64(n))
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}
+
+func (r *reader) read(p []byte) (int, error) {
+	if head := r.movie.header; r.pos < int64(len(head)) {
+		return copy(p, head[r.pos:]), nil
+	}
+	pieces := r.movie.pieces
+	i := sort.Search(len(pieces), func(i int) bool { return pieces[i].at+pieces[i].size > r.pos })
+	if r.open == nil || r.at != i {
+		data, _, err := r.log.OpenData(r.ctx, pieces[i].number)
+		if err != nil {
+			return 0, err
+		}
+		r.open, r.at = data, i
+	}
+	into := r.pos - pieces[i].at
+	n, err := r.open.ReadAt(p[:min(int64(len(p)), pieces[i].size-into)], pieces[i].from+into)
+	if n > 0 {
+		return n, nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
