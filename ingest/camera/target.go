@@ -90,6 +90,9 @@ func ParseTarget(raw, username string, password secret.Text) (Target, error) {
 	if _, err := net.LookupPort("tcp", u.Port()); err != nil {
 		return bad("port "+u.Port()+" does not exist", example)
 	}
+	if _, err := url.Parse(u.String()); err != nil { // "::" is no host, with or without brackets
+		return bad("it is not a valid address", example)
+	}
 	t.URL = u
 	return t, nil
 }

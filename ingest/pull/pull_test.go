@@ -195,7 +195,7 @@ func TestCameraThatDropsIsCalledBackAtOnce(t *testing.T) {
 	for i, a := range r.hub.sessions[:2] {
 		b := r.hub.sessions[i+1]
 		gap := b.first.Sub(a.last)
-		t.Logf("gap %d: %v", i, gap)
+		t.Logf("gap %d: %v; claimed after %v, %d packets lost, first sample is a key frame: %v", i, gap, b.at.Sub(a.last), b.lost, b.samples[0].Sync)
 		if gap > 250*time.Millisecond {
 			t.Errorf("media paused for %v: more than 5 %% of 5 s", gap)
 		}

@@ -311,3 +311,6 @@ func (h handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 		delete(h.s.pumps, ctx.Session)
 	}
 }
+
+// UDPAddrs are the addresses that media over UDP comes from; empty with TLS.
+func (s *Server) UDPAddrs() (rtp, rtcp string) { return s.rtsp.UDPRTPAddress, s.rtsp.UDPRTCPAddress }
