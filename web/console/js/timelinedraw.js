@@ -4,6 +4,7 @@ import { ticks } from './timescale.js';
 import { clock } from './format.js';
 
 /** Heights in CSS pixels; the canvas is as high as the last. */
+/** @returns {{over:[number,number], pill:number, band:[number,number], axis:[number,number], height:number}} */
 export const layout = (coarse) => (coarse
   ? { over: [4, 26], pill: 34, band: [58, 90], axis: [90, 118], height: 118 }
   : { over: [3, 21], pill: 27, band: [48, 70], axis: [70, 94], height: 94 });
@@ -69,7 +70,7 @@ function overview(ctx, m, L, W, lines) {
   }
 }
 
-function band(ctx, m, [top, bottom], W, X, cover, lines, view) {
+function band(ctx, m, /** @type {[number, number]} */ [top, bottom], W, X, cover, lines, view) {
   const h = bottom - top;
   ctx.save();
   round(ctx, 0, top, W, h, 3);

@@ -37,6 +37,7 @@ export function ticks(from, to, most) {
   return out;
 }
 
+/** @type {[string, number][]} */
 export const ZOOMS = [['1 m', M], ['10 m', 10 * M], ['1 h', H], ['6 h', 6 * H], ['24 h', D], ['7 d', 7 * D], ['30 d', 30 * D]];
 export const LEAST = 10 * S;
 export const MOST = 400 * D;

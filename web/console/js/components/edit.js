@@ -13,7 +13,7 @@ import { Push } from './push.js';
 
 const blank = { url: '', username: '', password: '', transport: 'auto' };
 
-export function Edit({ stream, onClose }) {
+export function Edit({ stream, onClose, onSwitch }) {
   const first = stream.source ? { ...blank, ...stream.source, password: '' } : blank;
   const [kind, setKind] = useState(stream.source ? 'pull' : 'push');
   const [source, setSource] = useState(first);
@@ -47,7 +47,7 @@ export function Edit({ stream, onClose }) {
     <${Retention} value=${keep} onChange=${setKeep} bitrate=${stream.bitrate} />
     <${Field} id="tags" label="Tags, one a line: floor=2" hint="The filter on the wall finds them."><textarea class="in mono" id="tags" rows="2" value=${tags} onInput=${(e) => setTags(e.currentTarget.value)}></textarea></${Field}>
     ${error && html`<p class="err" role="alert">${words(error)}</p>`}
-    <div class="row" style=${{ marginTop: '16px', justifyContent: 'flex-end' }}><button type="button" class="btn" onClick=${onClose}>Cancel</button><button class="btn pri" disabled=${!can}>${busy ? 'Saving…' : 'Save'}</button></div>
+    <div class="row" style=${{ marginTop: '16px' }}>${onSwitch && html`<button type="button" class="btn danger" onClick=${() => onSwitch('delete')}>Delete…</button>`}<span class="grow"></span><button type="button" class="btn" onClick=${onClose}>Cancel</button><button class="btn pri" disabled=${!can}>${busy ? 'Saving…' : 'Save'}</button></div>
   </form></${Dialog}>`;
 }
 
@@ -80,7 +80,7 @@ export function Delete({ stream, onClose }) {
 export const PushDialog = ({ stream, onClose }) => html`<${Dialog} title=${`Send to ${stream.name}`} onClose=${onClose}><${Push} name=${stream.name} /></${Dialog}>`;
 
 /** The dialog of a stream that is open: kind is '', 'edit', 'push' or 'delete'. */
-export function StreamDialog({ kind, stream, onClose }) {
+export function StreamDialog({ kind, stream, onClose, onSwitch }) {
   const part = { edit: Edit, push: PushDialog, delete: Delete }[kind];
-  return part && stream ? html`<${part} stream=${stream} onClose=${onClose} />` : null;
+  return part && stream ? html`<${part} stream=${stream} onClose=${onClose} onSwitch=${onSwitch} key=${kind} />` : null;
 }

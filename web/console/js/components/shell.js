@@ -10,11 +10,12 @@ import { Dot } from './bits.js';
 /** Which dialog of the frame is open: '', 'keys' or 'palette'. */
 export const panel = signal('');
 
+/** @type {[string, string, string][]} */
 const places = [['start', 'Start', 'home'], ['cameras', 'Cameras', 'cameras'], ['health', 'Health', 'health'], ['settings', 'Keys & settings', 'settings']];
 
 export function Shell({ page, children }) {
   const n = list.value?.length;
-  const link = ([p, text]) => html`<a href=${href(p)} aria-current=${page === p ? 'page' : undefined}>${text}${p === 'cameras' && n ? html`<span>${n}</span>` : null}</a>`;
+  const link = (/** @type {[string, string, string]} */ [p, text]) => html`<a href=${href(p)} aria-current=${page === p ? 'page' : undefined}>${text}${p === 'cameras' && n ? html`<span>${n}</span>` : null}</a>`;
   const skip = (e) => { e.preventDefault(); document.getElementById('main')?.focus(); };
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <div class="app">

@@ -2,6 +2,7 @@
 import { html, useEffect, useRef } from '../lib.js';
 import { Dialog } from './dialog.js';
 
+/** @type {[string, [string[], string][]][]} */
 const map = [
   ['Everywhere', [[['?'], 'this map'], [['Ctrl K', '⌘K'], 'go to a camera or page'], [['/'], 'search cameras'], [['Esc'], 'close, or clear the clip']]],
   ['Watching', [[['Space', 'K'], 'play or pause'], [['J'], '10 s back'], [['L'], '10 s on'], [['←'], 'one frame back'], [['→'], 'one frame on'], [['G'], 'go live'], [['E'], 'end of the next gap'], [['<', '>'], 'slower, faster'], [['M'], 'sound on or off'], [['F'], 'full screen'], [['S'], 'keep a snapshot']]],

@@ -105,7 +105,7 @@ function Found({ source, onUse }) {
     <ul class="found">${(state.cameras || []).map((c) => {
     const mine = hostOf(source.url) === c.address;
     return html`<li key=${c.xaddr || c.address}><div><b>${c.name || c.hardware || 'Camera'}</b><div class="mut mono">${c.address}${c.urls?.length ? html` · ${c.urls.length} ${c.urls.length === 1 ? 'stream' : 'streams'}` : ''}</div>
-      ${mine && c.urls?.length > 1 && html`<select class="in" style=${{ marginTop: '6px' }} aria-label="Stream of the camera" value=${source.url} onChange=${(e) => onUse(c, e.currentTarget.value)}>${c.urls.map((u) => html`<option value=${u.url}>${[u.profile, u.codec, u.width ? `${u.width}×${u.height}` : ''].filter(Boolean).join(' · ') || u.url}</option>`)}</select>`}</div>
+      ${mine && c.urls?.some((u) => u.url === source.url) && c.urls.length > 1 && html`<select class="in" style=${{ marginTop: '6px' }} aria-label="Stream of the camera" value=${source.url} onChange=${(e) => onUse(c, e.currentTarget.value)}>${c.urls.map((u) => html`<option value=${u.url}>${[u.profile, u.codec, u.width ? `${u.width}×${u.height}` : ''].filter(Boolean).join(' · ') || u.url}</option>`)}</select>`}</div>
       ${mine ? html`<span class="chip"><${Dot} tone="ok" />selected</span>` : known(c) ? html`<span class="mut">already added</span>` : html`<button type="button" class="btn sm" onClick=${() => onUse(c)}>Use</button>`}</li>`; })}</ul></div></div>`;
 }
 

@@ -104,7 +104,7 @@ function Watch({ name, stream }) {
   const facts = [format(stream), stream.live && stream.bitrate ? rate(stream.bitrate) : ''].filter(Boolean).join(' · ');
 
   return html`<div class="top"><a href=${href('cameras')} aria-label="Back to cameras">← Cameras</a><h1>${name}</h1><${StatusChip} stream=${stream} />${facts && html`<span class="chip hidem">${facts}</span>`}<span class="grow"></span>
-      ${mayChange.value && html`<button type="button" class="btn sm danger" onClick=${() => setDialog('delete')}>Delete</button>${!stream.demo && !stream.source && html`<button type="button" class="btn sm" onClick=${() => setDialog('push')}>How to send</button>`}<button type="button" class="btn sm" onClick=${() => setDialog('edit')}>Edit</button>`}</div>
+      ${mayChange.value && html`${!stream.demo && !stream.source && html`<button type="button" class="btn sm hidem" onClick=${() => setDialog('push')}>How to send</button>`}<button type="button" class="btn sm" onClick=${() => setDialog('edit')}>Edit</button>`}</div>
     <div class="sp">
       <div class="card flat">
         <${Stage} player=${player} stream=${stream} video=${video} frame=${frame} unplayable=${unplayable} onFix=${setDialog} />
@@ -113,7 +113,7 @@ function Watch({ name, stream }) {
       </div>
       <aside class="stack" aria-label="About this stream"><${Gaps} overview=${overview} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} /></aside>
     </div>
-    <${StreamDialog} kind=${dialog} stream=${stream} onClose=${() => setDialog('')} />`;
+    <${StreamDialog} kind=${dialog} stream=${stream} onClose=${() => setDialog('')} onSwitch=${setDialog} />`;
 }
 
 const stamp = (ms) => iso(ms).replace(/[:.]/g, '-').replace('T', ' ').replace(/-\d+Z$/, 'Z');

@@ -21,7 +21,8 @@ function matches(s, text) {
 export default function Cameras() {
   const [text, setText] = useState('');
   const [only, setOnly] = useState('');
-  const [view, setView] = useKept('view', 'wall');
+  const [chosen, setView] = useKept('view', 'wall');
+  const view = chosen !== 'dense' && innerWidth < 760 ? 'wall' : chosen; // a phone has one width
   const [dialog, setDialog] = useState({ kind: '', name: '' });
   const search = useRef(null);
   const all = list.value;
@@ -32,7 +33,7 @@ export default function Cameras() {
       ${counts.map(([tone, word, n]) => html`<button type="button" key=${tone} class="chip" aria-pressed=${only === tone} title=${only === tone ? 'show all' : `show only these`} onClick=${() => setOnly(only === tone ? '' : tone)}><${Dot} tone=${tone} />${n} ${word}</button>`)}
       <span class="grow"></span>
       ${all?.length > 1 && html`<input ref=${search} class="in search" type="search" placeholder="Filter by name, tag, codec…  ( / )" aria-label="Filter cameras" value=${text} onInput=${(e) => setText(e.currentTarget.value)} onKeyDown=${(e) => { if (e.key === 'Escape') { setText(''); search.current.blur(); } if (e.key === 'Enter' && shown.length) go('cameras', shown[0].name); }} />`}
-      ${all?.length > 0 && html`<${Seg} label="Layout" value=${view} onChange=${setView} options=${[['dense', 'Small'], ['wall', 'Wall'], ['large', 'Large'], ['table', 'Table']]} />`}
+      ${all?.length > 0 && html`<span class="hidem"><${Seg} label="Layout" value=${view} onChange=${setView} options=${[['dense', 'Small'], ['wall', 'Wall'], ['large', 'Large'], ['table', 'Table']]} /></span>`}
       ${mayChange.value && html`<a class="btn pri" href=${href('add')}>Add camera</a>`}
     </div>
     <div class="inset">
@@ -51,9 +52,9 @@ function Table({ rows }) {
   return html`<div class="card scroll"><table><thead><tr><th>Camera</th><th>State</th><th class="hidem">Video</th><th class="num hidem">Rate</th><th class="num hidem">Kept</th><th class="num hidem">Stored</th><th class="hidem">Last 24 hours</th><th class="num">Last picture</th></tr></thead><tbody>
     ${rows.map((s) => { const st = status(s, now.value); const last = instant(s.last); return html`<tr key=${s.name}>
       <td><a href=${href('cameras', s.name)}><b>${s.name}</b></a></td>
-      <td><span class="row" style=${{ gap: '7px', flexWrap: 'nowrap' }}><${Dot} tone=${st.tone} /><span title=${st.text}>${st.word}</span></span></td>
-      <td class="hidem">${format(s) || '–'}</td><td class="num hidem">${s.live ? rate(s.bitrate) : '–'}</td><td class="num hidem">${kept(s.retention)}</td><td class="num hidem">${bytes(s.bytes || 0)}</td>
-      <td class="hidem" style=${{ minWidth: '140px' }}><${Strip} stream=${s} /></td>
-      <td class="num">${s.live ? 'now' : html`<${Time} at=${last}>${Number.isFinite(last) ? when(last, now.value) : 'never'}</${Time}>`}</td></tr>`; })}
+      <td class="nw"><span class="row" style=${{ gap: '7px', flexWrap: 'nowrap' }}><${Dot} tone=${st.tone} /><span title=${st.text}>${st.word}</span></span></td>
+      <td class="hidem nw">${format(s) || '–'}</td><td class="num hidem nw">${s.live ? rate(s.bitrate) : '–'}</td><td class="num hidem nw">${kept(s.retention)}</td><td class="num hidem nw">${bytes(s.bytes || 0)}</td>
+      <td class="hidem" style=${{ width: '22%' }}><${Strip} stream=${s} /></td>
+      <td class="num nw">${s.live ? 'now' : html`<${Time} at=${last}>${Number.isFinite(last) ? when(last, now.value) : 'never'}</${Time}>`}</td></tr>`; })}
   </tbody></table></div>`;
 }

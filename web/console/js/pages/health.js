@@ -3,7 +3,7 @@ import { html, useEffect, useState } from '../lib.js';
 import { list, system, session, now, refresh, refreshSystem, streams, mayChange, streamsError } from '../store.js';
 import { status } from '../status.js';
 import { href } from '../router.js';
-import { bytes, span, rate, count, roughly, day, instant, hourMinute, plural } from '../format.js';
+import { bytes, span, rate, count, roughly, day, instant, hourMinute, plural, duration, kept } from '../format.js';
 import { Dot, Failure, Skeleton, Time } from '../components/bits.js';
 import { StreamDialog } from '../components/edit.js';
 import { fixes } from '../components/tile.js';
@@ -13,7 +13,7 @@ export default function Health() {
   useEffect(() => { refresh(); }, []);
   const s = system.value;
   const all = list.value;
-  const troubled = (all || []).map((x) => ({ x, st: status(x, now.value) })).filter((t) => ['bad', 'warn'].includes(t.st.tone)).sort((a, b) => (a.st.tone > b.st.tone ? 1 : -1));
+  const troubled = (all || []).map((x) => ({ x, st: status(x, now.value) })).filter((t) => t.st.tone === 'bad' || (t.st.tone === 'warn' && (t.x.state !== 'connecting' || now.value - instant(t.x.since) > 60e3))).sort((a, b) => (a.st.tone > b.st.tone ? 1 : -1));
   const disk = s && forecast(s.disk, all || []);
   const problems = s?.problems || [];
   const n = troubled.length + problems.length + (disk?.tone === 'ok' || !disk ? 0 : 1);
@@ -49,17 +49,18 @@ function forecast(d, all) {
   if (d.free / d.total < 0.03) return { tone: 'bad', title: 'The disk is all but full', text: `${bytes(d.free)} of ${bytes(d.total)} are free. The oldest video goes first; give more room or keep less.`, used, perDay };
   if (!Number.isFinite(full)) return { tone: 'ok', title: 'The disk does not fill within a year', text: '', used, perDay };
   const left = full - now.value;
-  const wanted = all.reduce((m, s) => Math.max(m, wait(s)), 0);
-  if (wanted && left < wanted) return { tone: 'warn', title: `The disk fills in ${roughly(left)}, before recordings reach the ${span(wanted)} more that you asked for`, text: `${used}% of ${bytes(d.total)} used, ${bytes(perDay)} a day from ${plural(all.filter((s) => s.live).length, 'camera')}. When it fills, the oldest video goes first.`, used, perDay, left };
+  const longer = all.filter((x) => wait(x) > left);
+  if (longer.length) {
+    const most = longer.reduce((a, b) => (duration(a.retention) > duration(b.retention) ? a : b));
+    return { tone: 'warn', title: `The disk fills in ${roughly(left)}, before the ${kept(most.retention)} you asked for`, text: `${used}% of ${bytes(d.total)} used, ${bytes(perDay)} a day from ${plural(all.filter((s) => s.live).length, 'camera')}. When it fills, the oldest video goes first.`, used, perDay, left };
+  }
   return { tone: 'ok', title: `Room for ${roughly(left)} more`, text: '', used, perDay, left };
 }
 
 /** How much longer a stream grows before retention frees as much as it writes. */
 function wait(s) {
   if (!s.live) return 0;
-  const hours = /^(\d+)h$/.exec(s.retention);
-  const days = /^(\d+)d$/.exec(s.retention);
-  const keep = hours ? hours[1] * 36e5 : days ? days[1] * 864e5 : 0;
+  const keep = duration(s.retention) || 0;
   const had = now.value - (instant(s.first) || now.value);
   return Math.max(0, keep - had);
 }

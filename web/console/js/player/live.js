@@ -10,11 +10,12 @@ const QUEUE = 400; // parts waiting for a slow decoder before we start anew
 export class Live {
   /**
    * @param {HTMLVideoElement} video @param {string} name
-   * @param {{audio?:boolean, onstate?:(s:{kind:string, text?:string})=>void, onskip?:(n:number)=>void, onsilent?:(codec:string)=>void}} o
+   * @param {{audio?:boolean, onstate?:(s:{kind:string, text?:string})=>void, onskip?:(n:number)=>void, onsilent?:(codec:string)=>void, onrestart?:()=>void}} o
    */
   constructor(video, name, o = {}) {
     this.video = video;
     this.o = o;
+    this.held = false; // paused by someone: stay
     this.started = false;
     this.spacing = 0.2; // the longest usual wait between parts, seconds
     this.marks = []; // {media, server}: media time of a part and its server time, seconds

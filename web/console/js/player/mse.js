@@ -94,6 +94,7 @@ export class Buffer {
 
   /** @returns {[number, number][]} */
   ranges() {
+    /** @type {[number, number][]} */
     const out = [];
     try {
       const b = this.sb?.buffered;
