@@ -74,6 +74,14 @@ type stream struct {
 	reason string
 	since  time.Time
 	told   Status // what subscribers last heard
+	absent Ending // why no media comes; the gap before the next session's first fragment
+}
+
+// absence notes why no media comes: the timeline shows it now as the reason of its end,
+// later as that of the gap. stream.mu is held.
+func (st *stream) absence(e Ending) {
+	st.absent = e
+	st.log.Absent(e.Cause, e.Detail)
 }
 
 // NewHub returns a Hub. Run watches its producers.
@@ -176,7 +184,7 @@ func (h *Hub) Publish(ctx context.Context, s Stream, p Producer, tracks []media.
 				fmt.Sprintf("%s from %s is sending since %s", who.Protocol, who.Remote, since.UTC().Format(time.RFC3339))).
 				WithHint("end that one first, or use another stream name; a producer that sends nothing for 10 s is replaced")
 		}
-		old.finishLocked(Ending{fragments.CauseSilent, "replaced by " + p.Protocol + " from " + p.Remote}, now)
+		old.end(Ending{fragments.CauseSilent, "replaced by " + p.Protocol + " from " + p.Remote}, now, true)
 	}
 	session := newSession(st, p, tracks, stored, now)
 	st.session = session
@@ -223,11 +231,11 @@ func (h *Hub) SetState(id string, status Status, reason string) {
 	if st.session == nil && changed {
 		switch status {
 		case Offline:
-			st.log.Absent(fragments.CauseUnreachable, reason)
+			st.absence(Ending{fragments.CauseUnreachable, reason})
 		case DeniedBy:
-			st.log.Absent(fragments.CauseDenied, reason)
+			st.absence(Ending{fragments.CauseDenied, reason})
 		case Failed:
-			st.log.Absent(fragments.CauseUnknown, reason)
+			st.absence(Ending{fragments.CauseUnknown, reason})
 		}
 	}
 	st.mu.Unlock()

@@ -39,6 +39,11 @@ func (c *handClock) add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// realTimers has the hand clock's time and timers that take as long as they say.
+type realTimers struct{ *handClock }
+
+func (realTimers) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
+
 func newClock() *handClock {
 	return &handClock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 }

@@ -46,7 +46,9 @@ type Session struct {
 
 func newSession(st *stream, p Producer, tracks []media.Track, stored func(fragments.Head, error), now time.Time) *Session {
 	s := &Session{st: st, producer: p, stored: stored, since: now, done: make(chan struct{})}
-	cfg := fragments.FragmenterConfig{Target: st.hub.config.Target}
+	// After a restart nothing is known here; then the log knows how the last process ended.
+	cfg := fragments.FragmenterConfig{Target: st.hub.config.Target, Gap: st.absent.Cause, GapDetail: st.absent.Detail}
+	st.absent = Ending{}
 	cfg.After, _ = st.log.Last()
 	s.cutter = fragments.NewFragmenter(cfg, tracks)
 	s.setTracks(tracks)
@@ -94,7 +96,7 @@ func (s *Session) lastMedia() time.Time {
 // Write takes a sample, in the producer's decode order, and the ownership of its Data.
 // It never waits for a viewer or a disk. Samples before the first key frame, and those
 // of tracks that are not of the session, are counted and left out. An error means that
-// the session is over: replaced (fault.InUse), closed or its stream deleted.
+// the session is over: replaced (fault.InUse), closed or its stream deleted (fault.Expired).
 func (s *Session) Write(m media.Sample) error {
 	st := s.st
 	now := st.hub.clock.Now()
@@ -337,7 +339,10 @@ func (s *Session) Err() error {
 }
 
 // finishLocked ends the session. stream.mu is held.
-func (s *Session) finishLocked(e Ending, now time.Time) {
+func (s *Session) finishLocked(e Ending, now time.Time) { s.end(e, now, false) }
+
+// end is finishLocked; replaced says that another producer took over.
+func (s *Session) end(e Ending, now time.Time, replaced bool) {
 	if s.ended != nil {
 		return
 	}
@@ -346,8 +351,12 @@ func (s *Session) finishLocked(e Ending, now time.Time) {
 		s.keep(f)
 	}
 	st.figures.lose(lostNetwork, s.lost.Swap(0))
-	st.log.Absent(e.Cause, e.Detail)
-	s.ended = &fault.Error{Kind: fault.InUse, Op: "write to", Resource: st.name, Err: e}
+	st.absence(e)
+	kind := fault.Expired
+	if replaced {
+		kind = fault.InUse
+	}
+	s.ended = &fault.Error{Kind: kind, Op: "write to", Resource: st.name, Err: e}
 	s.carry = nil
 	if st.session == s {
 		st.session = nil
