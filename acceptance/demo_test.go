@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +14,14 @@ func recorded(s *server, name string, n int64) streamInfo {
 	s.t.Helper()
 	var v streamInfo
 	s.until(fmt.Sprintf("%d fragments of %s", n, name), 60*time.Second, func() error {
-		if v = s.stream(name); v.Fragments < n {
+		status, body, _ := s.do(http.MethodGet, "/v1/streams/"+name, nil)
+		if status != http.StatusOK {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		if err := json.Unmarshal(body, &v); err != nil {
+			return err
+		}
+		if v.Fragments < n {
 			return fmt.Errorf("%d fragments, state %s %s", v.Fragments, v.State, v.Reason)
 		}
 		return nil
@@ -79,7 +87,7 @@ func TestTheRecordingOutlivesStopAndStart(t *testing.T) {
 			Start, End time.Time
 		}
 	}
-	s.get("/v1/streams/demo/timeline?start=-10m", &line)
+	s.get("/v1/streams/demo/timeline?start=-10m&resolution=1ms", &line)
 	found := false
 	for _, g := range line.Gaps {
 		found = found || (g.Start.After(before[0].Start) && g.Reason != "")
