@@ -52,18 +52,18 @@ func (s *Server) decode(ctx context.Context, f *frame, width int) ([]byte, error
 	out, words := &bounded{limit: jpegMax, over: cancel}, &bounded{limit: wordsMax}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), out, words
 	err = cmd.Run()
-	jpeg := out.Bytes()
+	jpeg := out.data
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, fmt.Errorf("ffmpeg took longer than %v", s.c.Timeout)
 	case out.full:
 		return nil, errors.New("ffmpeg made too large a picture")
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, fmt.Errorf("ffmpeg took longer than %v", s.c.Timeout)
 	case len(jpeg) > 4 && jpeg[0] == 0xff && jpeg[1] == 0xd8:
 		return jpeg, nil // what it complained of did not keep it from a picture
 	case err != nil:
-		return nil, fmt.Errorf("ffmpeg: %w: %s", err, strings.TrimSpace(words.String()))
+		return nil, fmt.Errorf("ffmpeg: %w: %s", err, words.String())
 	}
-	return nil, errors.New("ffmpeg made no picture: " + strings.TrimSpace(words.String()))
+	return nil, errors.New("ffmpeg made no picture: " + words.String())
 }
 
 // pack writes the frame and what it depends on as a fragmented MP4 whose times begin at 0.
@@ -94,23 +94,28 @@ func pack(f *frame) (data []byte, format string, pts int64, err error) {
 	return append(init, part...), "mp4", f.pts - base, nil
 }
 
-// bounded is a buffer that takes limit bytes and drops the rest, telling over.
+// bounded is a buffer that takes limit bytes and drops the rest, telling over. It has
+// none of bytes.Buffer's other ways in, which know no limit.
 type bounded struct {
-	bytes.Buffer
+	data  []byte
 	limit int
 	over  func()
 	full  bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.limit {
-		b.full = true
-		if b.over != nil {
-			b.over()
-			return 0, io.ErrShortWrite
-		}
-		_, _ = b.Buffer.Write(p[:b.limit-b.Len()])
+	if len(b.data)+len(p) <= b.limit {
+		b.data = append(b.data, p...)
 		return len(p), nil
 	}
-	return b.Buffer.Write(p)
+	b.full = true
+	if b.over != nil {
+		b.over()
+		return 0, io.ErrShortWrite
+	}
+	b.data = append(b.data, p[:b.limit-len(b.data)]...)
+	return len(p), nil
 }
+
+// String returns what was taken as one line.
+func (b *bounded) String() string { return strings.TrimSpace(string(b.data)) }
