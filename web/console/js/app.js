@@ -4,7 +4,7 @@ import { html, render, useEffect, useState } from './lib.js';
 import { session, outage, start, list } from './store.js';
 import { route } from './router.js';
 import { Shell, Toasts, panel } from './components/shell.js';
-import { busy } from './components/shortcuts.js';
+import { busy } from './components/keys.js';
 import { Spinner } from './components/bits.js';
 
 const pages = {

@@ -136,10 +136,12 @@ export const codecName = (c) => CODECS[c] || c || '';
 /** 1080p25, 4K20, 640×360. */
 export function picture(track, fps) {
   if (!track || !track.height) return '';
-  const names = { 2160: '4K', 1440: '1440p', 1080: '1080p', 720: '720p', 480: '480p' };
+  const names = { 2160: '4K', 1440: '1440p', 1080: '1080p', 720: '720p', 480: '480p', 360: '360p', 240: '240p' };
   const wide = track.width / track.height > 1.2;
   const size = wide && names[track.height] ? names[track.height] : `${track.width}×${track.height}`;
-  const f = Math.round(fps || track.fps || 0);
+  // What is measured swings a little: the camera's own word holds while they agree.
+  const near = track.fps && fps && Math.abs(fps / track.fps - 1) < 0.2;
+  const f = Math.round((near ? track.fps : fps || track.fps) || 0);
   return f ? (size.includes('×') ? `${size} · ${f} fps` : `${size}${f}`) : size;
 }
 

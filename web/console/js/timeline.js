@@ -1,7 +1,8 @@
 // The timeline's behaviour on a canvas: what part of time is seen, and what pointers,
 // wheels and fingers do to it. It tells its owner what was asked for and decides nothing
 // about playing.
-import { draw, layout, colours } from './timelinedraw.js';
+import { draw, layout } from './timelinedraw.js';
+import { colours } from './colours.js';
 import { LEAST, MOST } from './timescale.js';
 import { startOfDay, nextDay } from './format.js';
 

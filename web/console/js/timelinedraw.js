@@ -9,12 +9,6 @@ export const layout = (coarse) => (coarse
   ? { over: [4, 26], pill: 34, band: [58, 90], axis: [90, 118], height: 118 }
   : { over: [3, 21], pill: 27, band: [48, 70], axis: [70, 94], height: 94 });
 
-export function colours() {
-  const css = getComputedStyle(document.documentElement);
-  const v = (n) => css.getPropertyValue(`--${n}`).trim();
-  return { bg: v('bg'), panel: v('panel'), panel2: v('panel2'), line: v('line'), text: v('text'), mut: v('mut'), acc: v('acc'), bad: v('bad'), rec: v('rec'), gap: v('gap'), font: css.getPropertyValue('--font').trim() || 'sans-serif' };
-}
-
 function hatch(ctx, c, scale) {
   const n = 7 * scale;
   const tile = document.createElement('canvas');

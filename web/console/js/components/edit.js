@@ -10,6 +10,7 @@ import { SourceForm, tidy } from './sourceform.js';
 import { Retention, retentionOK, retentionValue } from './retention.js';
 import { Ladder, useProbe } from './ladder.js';
 import { Push } from './push.js';
+import { PasswordDialog } from './password.js';
 
 const blank = { url: '', username: '', password: '', transport: 'auto' };
 
@@ -79,8 +80,5 @@ export function Delete({ stream, onClose }) {
 
 export const PushDialog = ({ stream, onClose }) => html`<${Dialog} title=${`Send to ${stream.name}`} onClose=${onClose}><${Push} name=${stream.name} /></${Dialog}>`;
 
-/** The dialog of a stream that is open: kind is '', 'edit', 'push' or 'delete'. */
-export function StreamDialog({ kind, stream, onClose, onSwitch }) {
-  const part = { edit: Edit, push: PushDialog, delete: Delete }[kind];
-  return part && stream ? html`<${part} stream=${stream} onClose=${onClose} onSwitch=${onSwitch} key=${kind} />` : null;
-}
+/** By kind of dialog. */
+export const parts = { edit: Edit, push: PushDialog, delete: Delete, password: PasswordDialog };

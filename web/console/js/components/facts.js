@@ -12,8 +12,8 @@ export function Facts({ stream: s }) {
   const last = instant(s.last);
   const per = s.fragment_count && Number.isFinite(first) && s.bytes ? s.bytes / s.fragment_count : 0;
   const rows = [
-    ['Source', s.source ? html`<span class="mono" title=${shown(s.source.url)}>${shown(s.source.url)}</span>` : s.producer ? `pushed from ${s.producer.remote}` : s.demo ? 'built-in camera' : 'pushed to us'],
-    ['Transport', s.source ? { auto: 'TCP, UDP if refused', tcp: 'TCP', udp: 'UDP' }[s.source.transport] || s.source.transport : s.producer?.protocol || '–'],
+    ['Source', s.source ? html`<span class="mono" title=${shown(s.source.url)}>${shown(s.source.url)}</span>` : s.demo ? 'built-in camera' : s.producer ? `pushed from ${s.producer.remote}` : 'pushed to us'],
+    ['Transport', s.source ? { auto: 'TCP, UDP if refused', tcp: 'TCP', udp: 'UDP' }[s.source.transport] || s.source.transport : s.demo ? 'none' : protocol(s.producer)],
     ['Video', format(s) || '–'],
     ['Rate', s.live ? rate(s.bitrate) : '–'],
     ['Key frame every', s.key_interval ? span(s.key_interval * 1000) : '–'],
@@ -29,6 +29,8 @@ export function Facts({ stream: s }) {
     ${s.tags && Object.keys(s.tags).filter((k) => !k.includes(':')).length ? html`<div class="row" style=${{ marginTop: '10px', gap: '6px' }}>${Object.entries(s.tags).filter(([k]) => !k.includes(':')).map(([k, v]) => html`<span class="chip"><span class="clip">${v ? `${k}: ${v}` : k}</span></span>`)}</div>` : null}</div>`;
 }
 
+const protocol = (p) => (p ? { rtsp: 'RTSP', 'rtsp/tcp': 'RTSP over TCP', 'rtsp/udp': 'RTSP over UDP' }[p.protocol] || p.protocol : '–');
+
 function offset(ms) {
   if (Math.abs(ms) < 20) return 'same as the server';
   return `${span(Math.abs(ms))} ${ms > 0 ? 'ahead' : 'behind'}`;
@@ -41,13 +43,13 @@ function stretch(d) {
 }
 
 /** The stretches that are missing, newest first; each can be gone to. */
-export function Gaps({ overview, onGo }) {
+export function Gaps({ overview, first, onGo }) {
   const d = overview.data.value;
   const gaps = d.gaps.filter((g) => g.end > d.from).sort((a, b) => b.start - a.start);
   const sum = gaps.reduce((n, g) => n + g.end - g.start, 0);
   return html`<div class="card pad flat"><h2 class="h">Missing here</h2>
     ${!d.at && html`<p class="mut small">…</p>`}
-    ${d.at > 0 && !gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${d.spans.length ? `Nothing: recorded without a gap ${stretch(d)}.` : 'Nothing is recorded in this stretch yet.'}</p>`}
+    ${d.at > 0 && !gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${d.spans.length ? `Nothing: recorded without a gap ${first > d.spans[0].start - 5000 ? `since it began ${roughly(now.value - first)} ago` : stretch(d)}.` : 'Nothing is recorded in this stretch yet.'}</p>`}
     ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, ${stretch(d)}</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason || 'no reason is known'}</small></li>`)}</ul>`}
     ${gaps.length > 6 && html`<p class="mut small">and ${gaps.length - 6} more on the timeline</p>`}</div>`;
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from '../lib.js';
 import { fetchCoverage } from '../coverage.js';
 import { serverNow, now } from '../store.js';
-import { colours } from '../timelinedraw.js';
+import { colours } from '../colours.js';
 import { span } from '../format.js';
 import { theme } from '../store.js';
 

@@ -6,12 +6,12 @@ import { playable } from '../player/mse.js';
 import { Coverage } from '../coverage.js';
 import { address, stream as path, iso, request } from '../api.js';
 import { href, route, amend } from '../router.js';
-import { format, rate } from '../format.js';
+import { format, rate, instant } from '../format.js';
 import { Stage, Controls, fullscreen } from '../components/stage.js';
 import { TimelineView } from '../components/timelineview.js';
 import { Facts, Gaps } from '../components/facts.js';
-import { StreamDialog } from '../components/edit.js';
-import { useKeys } from '../components/shortcuts.js';
+import { StreamDialog } from '../components/streamdialog.js';
+import { useKeys } from '../components/keys.js';
 import { StatusChip, Empty, Failure, Skeleton } from '../components/bits.js';
 
 export default function Camera({ name }) {
@@ -111,7 +111,7 @@ function Watch({ name, stream }) {
         ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} />
         <${TimelineView} player=${player} stream=${stream} detail=${detail} overview=${overview} control=${control} clip=${clip} onClip=${setClip} onDownload=${download} />`}
       </div>
-      <aside class="stack" aria-label="About this stream"><${Gaps} overview=${overview} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} /></aside>
+      <aside class="stack" aria-label="About this stream"><${Gaps} overview=${overview} first=${instant(stream.first)} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} /></aside>
     </div>
     <${StreamDialog} kind=${dialog} stream=${stream} onClose=${() => setDialog('')} onSwitch=${setDialog} />`;
 }

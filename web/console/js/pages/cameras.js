@@ -7,7 +7,7 @@ import { format, kept, when, instant, rate, bytes } from '../format.js';
 import { Dot, Seg, Empty, Failure, Skeleton, Time, useKept } from '../components/bits.js';
 import { Tile } from '../components/tile.js';
 import { Strip } from '../components/strip.js';
-import { StreamDialog } from '../components/edit.js';
+import { StreamDialog } from '../components/streamdialog.js';
 
 const groups = [['ok', 'healthy'], ['warn', 'degraded'], ['bad', 'offline'], ['off', 'silent']];
 

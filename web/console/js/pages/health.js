@@ -5,7 +5,7 @@ import { status } from '../status.js';
 import { href } from '../router.js';
 import { bytes, span, rate, count, roughly, day, instant, hourMinute, plural, duration, kept } from '../format.js';
 import { Dot, Failure, Skeleton, Time } from '../components/bits.js';
-import { StreamDialog } from '../components/edit.js';
+import { StreamDialog } from '../components/streamdialog.js';
 import { fixes } from '../components/tile.js';
 
 export default function Health() {

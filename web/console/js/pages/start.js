@@ -7,8 +7,7 @@ import { status } from '../status.js';
 import { Dot, Failure, Skeleton, Seg, Copy } from '../components/bits.js';
 import { LiveVideo } from '../components/video.js';
 import { Note } from '../components/tile.js';
-import { StreamDialog } from '../components/edit.js';
-import { PasswordDialog } from '../components/password.js';
+import { StreamDialog } from '../components/streamdialog.js';
 
 export default function Start() {
   const [dialog, setDialog] = useState('');
@@ -41,7 +40,7 @@ export default function Start() {
         ${shown && html`<${Snippets} name=${shown.name} />`}
       </div>
     </div></div>
-    ${dialog === 'password' ? html`<${PasswordDialog} onClose=${() => setDialog('')} />` : html`<${StreamDialog} kind=${dialog} stream=${shown && streams.value?.get(shown.name)} onClose=${() => setDialog('')} />`}`;
+    <${StreamDialog} kind=${dialog} stream=${shown && streams.value?.get(shown.name)} onClose=${() => setDialog('')} />`;
 }
 
 const Do = ({ title, text, action }) => html`<div class="card pad row" style=${{ flexWrap: 'nowrap' }}><div class="grow"><b>${title}</b><div class="mut">${text}</div></div>${action}</div>`;
