@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,15 @@ func memory() uint64 {
 	return m.HeapInuse + m.StackInuse
 }
 
+func cpu(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func TestThousandCamerasConnectAtOnce(t *testing.T) {
 	const n = 1000
 	if testing.Short() {
@@ -90,7 +100,7 @@ func TestThousandCamerasConnectAtOnce(t *testing.T) {
 	before := memory()
 	r := start(t, Config{})
 	r.hub.discard = true
-	began := time.Now()
+	began, usedBefore := time.Now(), cpu(t)
 	for i := range n {
 		r.add("cam"+strconv.Itoa(i), fmt.Sprintf("rtsp://%s/cam%d", addr, i), "u", "p", streams.Auto)
 	}
@@ -110,7 +120,11 @@ func TestThousandCamerasConnectAtOnce(t *testing.T) {
 	if each > 150<<10 {
 		t.Errorf("%d KiB each, want at most 150", each>>10)
 	}
-	if media > 2*time.Second && !raceEnabled {
-		t.Errorf("it took %v, want at most 2 s on an idle machine", media)
+	// On a machine of its own this takes 0.7 s; on one that is shared, only the time on
+	// the processor says something about us.
+	if used := cpu(t) - usedBefore; used > 2*time.Second && !raceEnabled {
+		t.Errorf("it took %v of processor time, want at most 2 s", used)
+	} else {
+		t.Logf("%v of processor time", used.Round(time.Millisecond))
 	}
 }
