@@ -13,7 +13,6 @@ const (
 	h264IDR    = 5
 	h264SPS    = 7
 	h264PPS    = 8
-	h264AUD    = 9
 	h264SPSExt = 13
 )
 

@@ -19,7 +19,6 @@ const (
 	h265VPS    = 32
 	h265SPS    = 33
 	h265PPS    = 34
-	h265AUD    = 35
 )
 
 // H265 is H.265 / HEVC (ITU-T H.265). Its samples are NAL units with 4-byte lengths.
