@@ -34,6 +34,7 @@ type chunk struct {
 	entries []entry    // durable fragments
 	flying  []*pending // written and not durable
 	synced  int        // so many of flying are durable and wait for an older chunk
+	acked   int        // entries that left flying since the chunk was opened
 	durable int64      // bytes known durable
 
 	dirty, syncing bool  // waits for a sync; is being synced

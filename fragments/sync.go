@@ -108,7 +108,8 @@ func (s *Store) sync(c *chunk) {
 		return
 	}
 	c.dirty, c.syncing = false, true
-	n, size := len(c.flying), c.size
+	// Counted from the chunk's opening: an older chunk's sync may take from flying meanwhile.
+	n, size := c.acked+len(c.flying), c.size
 	c.hold()
 	l.mu.Unlock()
 
@@ -125,7 +126,7 @@ func (s *Store) sync(c *chunk) {
 	case err != nil:
 		s.abandon(c, err)
 	case c.dead == nil:
-		c.synced, c.durable = max(c.synced, n), size
+		c.synced, c.durable = max(c.synced, min(n-c.acked, len(c.flying))), size
 		if c.dirty {
 			c.dirty = false
 			s.soil(c)
@@ -170,6 +171,7 @@ func (l *Log) ack() {
 			c.entries = append(c.entries, p.entry)
 			l.acks = append(l.acks, func() { l.s.acked(p) })
 		}
+		c.acked += c.synced
 		rest := c.flying[c.synced:]
 		c.flying, c.synced = append([]*pending(nil), rest...), 0
 		l.s.settle(c)
