@@ -2,6 +2,7 @@ package playtest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,7 +95,7 @@ func open(t testing.TB, clock host.Clock) *Rig {
 	hub := streams.NewHub(streams.HubConfig{Store: store, Clock: clock})
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := store.Run(ctx); err != nil {
+		if err := store.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("store: %v", err)
 		}
 	})
