@@ -143,8 +143,7 @@ func (r *rtspAuth) Authenticate(ctx context.Context, a rtsp.Ask) (rtsp.Grant, er
 		return rtsp.Grant{}, err
 	}
 	held, release := r.auth.Hold(context.WithoutCancel(ctx), p, action, st.ARN(), about)
-	context.AfterFunc(held, release)
-	return rtsp.Grant{Principal: p.ARN(), Stream: st, Context: held}, nil
+	return rtsp.Grant{Principal: p.ARN(), Stream: st, Context: held, Release: release}, nil
 }
 
 func (r *rtspAuth) identify(ctx context.Context, a rtsp.Ask) (auth.Principal, error) {

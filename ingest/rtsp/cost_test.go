@@ -16,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"penstock/fragments"
 	"penstock/ingest/rtpin"
 	"penstock/internal/repotest"
 	"penstock/media"
+	"penstock/storage/disk"
+	"penstock/storage/meta"
 	"penstock/streams"
 )
 
@@ -26,21 +29,38 @@ import (
 // "samples" beside it. It pushes the same cameras to a sink that only reads and appends
 // to files, and to a server in a process of its own, and compares the CPU both took.
 //
+// PENSTOCK_COST_STORE names a folder to record into; without it samples are forgotten.
+//
 //	PENSTOCK_RIG=/path/rig PENSTOCK_COST_CAMERAS=100 go test -run TestCost -v ./ingest/rtsp
 
 // costServer is what the child process does: it serves until its input ends.
 func costServer() {
 	debug.SetGCPercent(100)
-	s, err := New(Config{Address: "127.0.0.1:0", UDPAddress: "127.0.0.1:0", Hub: &costHub{}, Authenticator: open{}})
-	if err == nil {
-		err = s.Open(context.Background())
+	fatal := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	fmt.Println(s.Addr())
 	ctx, cancel := context.WithCancel(context.Background())
+	var hub Hub = &costHub{}
+	if dir := os.Getenv("PENSTOCK_COST_STORE"); dir != "" {
+		fatal(os.MkdirAll(dir, 0o755))
+		db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db")})
+		fatal(err)
+		bucket, err := disk.Open(ctx, disk.Config{Dir: filepath.Join(dir, "bucket")})
+		fatal(err)
+		store, err := fragments.Open(ctx, fragments.Config{Dir: filepath.Join(dir, "open"), Bucket: bucket, Meta: db})
+		fatal(err)
+		h := streams.NewHub(streams.HubConfig{Store: store})
+		go func() { _ = store.Run(ctx) }()
+		go func() { _ = h.Run(ctx) }()
+		hub = OnHub(h)
+	}
+	s, err := New(Config{Address: "127.0.0.1:0", UDPAddress: "127.0.0.1:0", Hub: hub, Authenticator: open{}})
+	fatal(err)
+	fatal(s.Open(ctx))
+	fmt.Println(s.Addr())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	_, _ = io.Copy(io.Discard, os.Stdin)

@@ -252,7 +252,7 @@ func TestProducersThatMisbehave(t *testing.T) {
 		act   func(w *wire)
 		cause string
 	}{
-		"it says nothing": {func(*wire) {}, "nothing came"},
+		"it says nothing": {func(*wire) {}, "no media came"},
 		"it hangs up":     {func(w *wire) { _ = w.c.Close() }, "without TEARDOWN"},
 		"it hangs up within a frame": {func(w *wire) {
 			_, _ = w.c.Write([]byte{'$', 0, 0x10, 0, 1, 2, 3})
@@ -263,7 +263,7 @@ func TestProducersThatMisbehave(t *testing.T) {
 		"it tears down within a frame": {func(w *wire) {
 			// The frame announces more than comes: TEARDOWN is swallowed by it, then silence.
 			_, _ = io.WriteString(w.c, "$\x00\xff\xffTEARDOWN "+w.base+" RTSP/1.0\r\nCSeq: 9\r\nSession: "+w.sess+"\r\n\r\n")
-		}, "nothing came"},
+		}, "no media came"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

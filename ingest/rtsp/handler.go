@@ -67,7 +67,7 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	switch d := ctx.Session.UserData().(type) {
 	case *push:
 		var bye liberrors.ErrServerSessionTornDown
-		if h.ctx.Err() != nil {
+		if h.s.stopping.Load() {
 			d.mu.Lock()
 			d.cause = errStopping
 			d.mu.Unlock()
@@ -118,6 +118,7 @@ func (h *handler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.R
 		return res, err
 	}
 	if err := rtpin.Check(ctx.Description.Medias); err != nil {
+		grant.release()
 		return h.refuse(k, Push, err), nil
 	}
 	ctx.Session.SetUserData(&push{s: h.s, session: ctx.Session, conn: ctx.Conn, tap: k.tap, grant: grant,
@@ -153,6 +154,7 @@ func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Respons
 	}
 	p, err := h.newPlayer(ctx, k, grant)
 	if err != nil {
+		grant.release()
 		return h.refuse(k, Play, err), nil, nil
 	}
 	return &base.Response{StatusCode: base.StatusOK}, p.stream, nil
@@ -178,6 +180,7 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 	if res != nil {
 		return res, nil, err
 	}
+	defer grant.release()
 	body, err := h.describe(k, grant)
 	if err != nil {
 		return h.refuse(k, Play, err), nil, nil

@@ -119,6 +119,7 @@ func (p *player) close() {
 			p.s.log.Info("reader left", "stream", p.grant.Stream.Name, "remote", p.remote)
 		}
 		p.stream.Close()
+		p.grant.release()
 		p.s.mu.Lock()
 		delete(p.s.players, p)
 		p.s.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -217,6 +218,7 @@ func (p *push) close(tornDown bool) {
 	p.s.mu.Lock()
 	delete(p.s.pushes, p)
 	p.s.mu.Unlock()
+	p.grant.release()
 	if p.receiver == nil {
 		return // it never came to RECORD
 	}
@@ -226,9 +228,7 @@ func (p *push) close(tornDown bool) {
 	sink, cause := p.sink, p.cause
 	p.mu.Unlock()
 	if cause == nil && !tornDown {
-		if cause = p.tap.Err(); cause == nil || errors.Is(cause, io.EOF) {
-			cause = errors.New("the connection closed without TEARDOWN")
-		}
+		cause = p.broken()
 	}
 	st := p.receiver.Stats()
 	args := []any{"stream", p.grant.Stream.Name, "remote", p.remote, "packets", st.Packets, "lost", st.Lost,
@@ -242,4 +242,17 @@ func (p *push) close(tornDown bool) {
 			p.s.log.Warn("end session", "stream", p.grant.Stream.Name, "err", err)
 		}
 	}
+}
+
+// broken says why the connection ended without a TEARDOWN.
+func (p *push) broken() error {
+	err := p.tap.Err()
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return errSilence
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return errHungUp
+	}
+	return err
 }

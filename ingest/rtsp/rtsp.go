@@ -80,6 +80,15 @@ type Grant struct {
 	Stream    streams.Stream
 	// Context ends when the permission does (a revoked key); nil: never.
 	Context context.Context
+	// Release, if not nil, is called once when the server is done with the grant.
+	Release func()
+}
+
+// release gives the grant back.
+func (g Grant) release() {
+	if g.Release != nil {
+		g.Release()
+	}
 }
 
 // Authenticator says who calls and whether they may. It is asked at ANNOUNCE and

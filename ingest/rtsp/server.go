@@ -6,13 +6,16 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 
+	"penstock/fragments"
 	"penstock/ingest/interleaved"
 	"penstock/internal/fault"
 	"penstock/internal/host"
+	"penstock/streams"
 )
 
 // Time limits of a connection.
@@ -37,6 +40,8 @@ type Server struct {
 	udp     *udp // nil: off
 	library *gortsplib.Server
 	metrics *metrics
+
+	stopping atomic.Bool // Run is about to end
 
 	mu      sync.Mutex
 	pushes  map[*push]struct{}
@@ -173,6 +178,7 @@ func (s *Server) Run(ctx context.Context) error {
 			s.check(s.c.Clock.Now())
 		}
 	}
+	s.stopping.Store(true)
 	s.library.Close()
 	if s.udp != nil {
 		s.udp.close()
@@ -205,10 +211,11 @@ func (s *Server) check(now time.Time) {
 	}
 }
 
-// errors that end a session, as people read them.
+// errors that end a session, as people read them; the Hub takes their cause.
 var (
 	errReplaced = errors.New("another producer took over, or the stream was deleted")
-	errRevoked  = errors.New("the permission was taken back")
-	errStopping = errors.New("the server is stopping")
-	errSilence  = errors.New("no media came for too long")
+	errRevoked  = streams.Ending{Cause: fragments.CauseDenied, Detail: "the permission was taken back"}
+	errStopping = streams.Ending{Cause: fragments.CauseServerStopped}
+	errSilence  = streams.Ending{Cause: fragments.CauseSilent, Detail: "no media came for too long"}
+	errHungUp   = streams.Ending{Cause: fragments.CauseConnectionLost, Detail: "closed without TEARDOWN"}
 )
