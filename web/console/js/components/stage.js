@@ -1,7 +1,8 @@
 // The picture of the stream page with what lies over it, and the controls below it.
-import { html, useRef } from '../lib.js';
+import { html, useRef, useState, useEffect } from '../lib.js';
 import { RATES } from '../player/player.js';
-import { serverNow, mayChange, now } from '../store.js';
+import { address, stream as path, iso } from '../api.js';
+import { serverNow, mayChange, now, system } from '../store.js';
 import { status } from '../status.js';
 import { span, clock, day, codecName, startOfDay } from '../format.js';
 import { Icon } from './icons.js';
@@ -27,23 +28,24 @@ function Tags({ player, stream }) {
   const live = player.mode.value === 'live';
   const t = player.time.value;
   const behind = Math.max(0, serverNow() - t);
+  const silent = player.silent.value || (stream.tracks || []).find((x) => x.kind === 'audio' && /^pcm/.test(x.codec))?.codec;
   const text = !Number.isFinite(t) ? '' : live
     ? (player.playing.value ? `live ${Number.isFinite(player.latency.value) ? span(Math.max(0, Math.round(player.latency.value / 10) * 10)) : ''}` : `paused · −${span(behind)}`)
     : `−${span(behind)} · recorded`;
   return html`<div class="tags">
     ${player.skipped.value > 0 && html`<span class="tag" role="status">${player.skipped.value} frames skipped to stay live; the recording has them</span>`}
-    ${player.silent.value && html`<span class="tag">no sound here: ${soundName(player.silent.value)}</span>`}
+    ${silent && html`<span class="tag">no sound here: ${soundName(silent)}</span>`}
     ${player.rate.value !== 1 && html`<span class="tag">${player.rate.value}×</span>`}
     ${text && html`<span class="tag">${live && player.playing.value && stream.live && html`<${Dot} tone="ok" />`}${text}</span>`}</div>`;
 }
 
-const soundName = (c) => ({ alaw: 'G.711', ulaw: 'G.711' }[c] || codecName(c));
+const soundName = (c) => ({ alaw: 'G.711', ulaw: 'G.711', pcma: 'G.711', pcmu: 'G.711' }[c] || codecName(c));
 
 function Over({ player, stream, unplayable, onFix }) {
   const s = player.state.value;
   const st = status(stream, now.value);
   const live = player.mode.value === 'live';
-  if (unplayable || s.kind === 'unplayable') return html`<${CannotPlay} stream=${stream} mime=${s.mime || s.text} />`;
+  if (unplayable || s.kind === 'unplayable') return html`<${CannotPlay} stream=${stream} mime=${s.mime || s.text} at=${player.time.value} live=${live} />`;
   if (live && !stream.live && s.kind !== 'playing') {
     const fix = mayChange.value && s.kind !== 'error' && fixes[st.fix];
     return html`<div class="over solid" role="status"><b>${st.title}</b>${st.text && html`<p>${st.text}</p>`}${stream.last && html`<p class="small">What was recorded can be played: touch the timeline below.</p>`}${fix && html`<button type="button" class="btn sm" onClick=${() => onFix(fix[1])}>${fix[0]}</button>`}</div>`;
@@ -66,11 +68,24 @@ function gapWords(s, stream) {
   return stream.live ? 'The newest fragment is still being written.' : 'The recording ends before this.';
 }
 
-export function CannotPlay({ stream, mime }) {
+/** Words, and stills where the server can make them, for what this browser cannot play. */
+function CannotPlay({ stream, mime, at, live }) {
+  const step = live ? 5000 : 250;
+  const when = Math.floor(at / step) * step;
+  const [src, setSrc] = useState('');
+  const [shown, setShown] = useState(false);
+  const able = system.value?.ffmpeg !== false && Number.isFinite(at) && (!live || stream.live);
+  useEffect(() => {
+    if (!able) return undefined;
+    const t = setTimeout(() => setSrc(address(path(stream.name, '/still.jpg'), { at: live ? '' : iso(when), n: live ? when : '', width: 960 }).href), 160);
+    return () => clearTimeout(t);
+  }, [able, when, live]);
   const video = (stream.tracks || []).find((t) => t.kind === 'video');
   const codec = video ? codecName(video.codec) : mime || 'this video';
-  return html`<div class="over solid" role="status"><b>This browser cannot play ${codec}</b>
-    <p>The camera is recorded as it is, and clips hold the original. To watch here, use Safari, or Chrome or Edge on a machine that decodes ${codec} in hardware${video?.codec === 'h265' ? '; or add the camera’s second stream, which is often H.264' : ''}.</p></div>`;
+  const stills = src && shown ? ' These are stills.' : '';
+  return html`${src && able && html`<img class="fit" alt=${`still of ${stream.name}`} src=${src} hidden=${!shown} onLoad=${() => setShown(true)} onError=${() => setShown(false)} />`}
+    <div class=${stills ? 'caption' : 'over solid'} role="status"><b>This browser cannot play ${codec}</b>
+    <p>The camera is recorded as it is, and clips hold the original.${stills} To watch here, use Safari, or Chrome or Edge on a machine that decodes ${codec} in hardware${video?.codec === 'h265' ? '; or add the camera’s second stream, which is often H.264' : ''}.</p></div>`;
 }
 
 /** Buttons under the picture. */

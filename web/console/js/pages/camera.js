@@ -36,11 +36,12 @@ function Watch({ name, stream }) {
 
   useEffect(() => {
     const p = new Player(video.current, name);
+    p.stills = unplayable;
     setPlayer(p);
     const t = Date.parse(route.value.query.get('t') || '');
-    if (Number.isFinite(t)) p.seek(t, true); else if (!unplayable) p.live();
+    if (Number.isFinite(t)) p.seek(t, true); else p.live();
     return () => p.close();
-  }, [name]);
+  }, [name, unplayable]);
   // The address follows the instant, so that it can be sent to someone.
   useEffect(() => {
     const timer = setInterval(() => {

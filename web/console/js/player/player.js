@@ -25,6 +25,7 @@ export class Player {
     this.skipped = signal(0);
     this.silent = signal('');
     this.engine = /** @type {any} */ (null);
+    this.stills = false; // the browser cannot play it: the page shows stills of this time
     video.muted = true;
     video.playsInline = true;
     this.timer = setInterval(() => this.tick(), 80);
@@ -33,6 +34,7 @@ export class Player {
   }
 
   tick() {
+    if (this.stills && this.mode.value === 'live') this.time.value = serverNow();
     const t = this.engine ? this.engine.time : NaN;
     if (!Number.isFinite(t) || this.scrubbing) return;
     batch(() => {
@@ -61,6 +63,7 @@ export class Player {
   }
 
   live() {
+    if (this.stills) return this.still('live', serverNow());
     batch(() => { this.playing.value = true; this.rate.value = 1; });
     this.set(() => (Source
       ? new Live(this.video, this.name, this.options({ audio: true, onskip: (n) => { this.skipped.value += n; }, onrestart: () => setTimeout(() => { if (this.mode.value === 'live' && this.engine) this.live(); }, 300) }))
@@ -74,9 +77,14 @@ export class Player {
     return this.engine;
   }
 
+  still(mode, t) {
+    batch(() => { this.mode.value = mode; this.time.value = t; this.playing.value = mode === 'live'; this.state.value = { kind: 'playing' }; });
+  }
+
   /** Goes to an instant of the recording; play: undefined leaves it as it is. */
   seek(t, play) {
     if (t > serverNow() - 300) return this.live();
+    if (this.stills) return this.still('recorded', t);
     const e = this.recorded();
     if (play !== undefined) this.playing.value = play;
     if (this.playing.value && !this.scrubbing) e.playing = true; else e.pause();
@@ -86,6 +94,7 @@ export class Player {
 
   /** A finger on the timeline: pictures follow it, sound and time stand still. */
   scrub(t) {
+    if (this.stills) return this.still('recorded', t);
     if (!this.scrubbing) { this.scrubbing = true; this.resume = this.playing.value; }
     const e = this.recorded();
     e.pause();
@@ -99,6 +108,7 @@ export class Player {
   }
 
   toggle() {
+    if (this.stills) return this.mode.value === 'live' ? this.still('recorded', this.time.value) : this.live();
     if (this.playing.value) { this.playing.value = false; if (this.mode.value === 'live') { this.engine.held = true; this.video.pause(); } else this.engine.pause(); return; }
     this.playing.value = true;
     if (this.mode.value === 'live') return this.seek(this.time.value, true);
@@ -110,6 +120,7 @@ export class Player {
 
   async step(n) {
     if (!Number.isFinite(this.time.value)) return;
+    if (this.stills) return this.still('recorded', this.time.value + n * 1000);
     const frame = (this.engine?.frame || 0.04) * 1000;
     const fresh = this.mode.value === 'live';
     this.playing.value = false;
