@@ -30,13 +30,33 @@ type view struct {
 	tracks  []media.Track
 	video   media.TrackID
 	first   time.Time // sample
-	keys    []time.Time
-	key     media.Sample // newest key frame
-	offset  time.Duration
+	keys    []keyFrame
+	key     media.Sample  // newest key frame
+	offset  time.Duration // least delayed: Wall minus arrival
 	hasTime bool
 	lost    int
 	reorder bool
 	lastPTS int64
+}
+
+// keyFrame is when one came, and its time in the media.
+type keyFrame struct {
+	at  time.Time
+	dts time.Duration
+}
+
+// interval is the longest time between key frames: by the media's own time, which knows
+// no traffic, unless that jumps.
+func (v *view) interval() time.Duration {
+	var longest time.Duration
+	for i := 1; i < len(v.keys); i++ {
+		arrived, said := v.keys[i].at.Sub(v.keys[i-1].at), v.keys[i].dts-v.keys[i-1].dts
+		if said <= 0 || said > arrived+time.Minute {
+			said = arrived
+		}
+		longest = max(longest, said)
+	}
+	return longest
 }
 
 func newView(c host.Clock) *view { return &view{clock: c, changed: make(chan struct{}, 1)} }
@@ -63,7 +83,9 @@ func (v *view) Write(s media.Sample) error {
 		v.first = now
 	}
 	if !s.Wall.IsZero() {
-		v.offset, v.hasTime = s.Wall.Sub(now), true
+		if off := s.Wall.Sub(now); !v.hasTime || off > v.offset {
+			v.offset, v.hasTime = off, true
+		}
 	}
 	if s.Track != v.video {
 		return nil
@@ -74,10 +96,20 @@ func (v *view) Write(s media.Sample) error {
 		v.lastPTS = pts
 	}
 	if s.Sync {
-		v.keys = append(v.keys, now)
+		v.keys = append(v.keys, keyFrame{now, v.ticks(s.DTS)})
 		v.key = s
 	}
 	return nil
+}
+
+// ticks converts a decode time of the video track.
+func (v *view) ticks(n int64) time.Duration {
+	for _, t := range v.tracks {
+		if t.ID == v.video {
+			return t.Duration(n)
+		}
+	}
+	return 0
 }
 
 // SetTracks notes what the tracks are; see rtpin.Sink.
@@ -234,9 +266,7 @@ func (l *ladder) keyFrames(ctx context.Context, v *view) bool {
 	defer v.mu.Unlock()
 	l.report.OK = true
 	l.report.Tracks = v.tracks
-	for i := 1; i < len(v.keys); i++ {
-		l.report.KeyInterval = max(l.report.KeyInterval, v.keys[i].Sub(v.keys[i-1]))
-	}
+	l.report.KeyInterval = v.interval()
 	switch every := l.report.KeyInterval; {
 	case every == 0:
 		l.ok(KeyFrame, "one came, and no second within "+l.took(), "video starts late and clips are coarse: "+setting)

@@ -192,7 +192,7 @@ func (p *puller) converse(ctx context.Context, a Action) *camera.Trouble {
 		target = preferred(target, a.Prefer)
 	}
 	var tapped *interleaved.Conn
-	conf := camera.Config{Dial: p.s.dial, Lost: nil, Wrap: func(nc net.Conn) net.Conn {
+	conf := camera.Config{Dial: p.s.dial, Packets: p.s.listenPacket, Wrap: func(nc net.Conn) net.Conn {
 		tapped = p.s.poller.Conn(nc)
 		return tapped
 	}}

@@ -9,64 +9,71 @@ import (
 	"penstock/internal/host"
 )
 
-// logEvery is how often one camera's one cause is worth a line.
+// logEvery is how often one cause is worth a line: a switch that fails takes a hundred
+// cameras with it, and its repair must not wait for the log to be read.
 const logEvery = time.Minute
 
-// quietLog writes one line per camera and cause and minute, with how often it happened.
+// quietLog writes one line per cause and minute, with how often it happened and to how
+// many cameras. The first time is told at once.
 type quietLog struct {
 	logger *slog.Logger
 	clock  host.Clock
 	mu     sync.Mutex
-	seen   map[logKey]*logEntry
+	seen   map[camera.Cause]*logEntry
 }
 
-type logKey struct {
-	stream string
-	cause  camera.Cause
-}
-
+// logEntry gathers one cause since its last line.
 type logEntry struct {
 	since   time.Time
-	more    int // since the line
+	count   int
+	streams map[string]struct{}
 	remote  string
+	stream  string // the latest
 	trouble *camera.Trouble
 }
 
 func newQuietLog(l *slog.Logger, c host.Clock) *quietLog {
-	return &quietLog{logger: l, clock: c, seen: map[logKey]*logEntry{}}
+	return &quietLog{logger: l, clock: c, seen: map[camera.Cause]*logEntry{}}
 }
 
 func (q *quietLog) trouble(stream, remote string, tr *camera.Trouble) {
-	key := logKey{stream, tr.Cause}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e := q.seen[key]; e != nil {
-		e.more++
-		e.trouble = tr
-		return
+	e := q.seen[tr.Cause]
+	first := e == nil
+	if first {
+		e = &logEntry{since: q.clock.Now(), streams: map[string]struct{}{}}
+		q.seen[tr.Cause] = e
 	}
-	q.seen[key] = &logEntry{since: q.clock.Now(), remote: remote, trouble: tr}
-	q.line(stream, remote, tr, 1)
+	e.count++
+	e.streams[stream] = struct{}{}
+	e.stream, e.remote, e.trouble = stream, remote, tr
+	if first {
+		q.line(e)
+	}
 }
 
-func (q *quietLog) line(stream, remote string, tr *camera.Trouble, count int) {
-	q.logger.Warn("camera lost", "stream", stream, "remote", remote, "cause", tr.Cause.String(), "count", count, "err", tr.Detail, "try", tr.Try)
+// line writes e and begins to gather anew.
+func (q *quietLog) line(e *logEntry) {
+	q.logger.Warn("camera lost", "cause", e.trouble.Cause.String(), "count", e.count, "cameras", len(e.streams),
+		"stream", e.stream, "remote", e.remote, "err", e.trouble.Detail, "try", e.trouble.Try)
+	e.count = 0
+	clear(e.streams)
 }
 
 // tick writes what has gathered for a minute.
 func (q *quietLog) tick(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for key, e := range q.seen {
-		if now.Sub(e.since) < logEvery {
-			continue
+	for cause, e := range q.seen {
+		switch {
+		case now.Sub(e.since) < logEvery:
+		case e.count == 0:
+			delete(q.seen, cause)
+		default:
+			q.line(e)
+			e.since = now
 		}
-		if e.more == 0 {
-			delete(q.seen, key)
-			continue
-		}
-		q.line(key.stream, e.remote, e.trouble, e.more)
-		e.since, e.more = now, 0
 	}
 }
 
@@ -74,9 +81,9 @@ func (q *quietLog) tick(now time.Time) {
 func (q *quietLog) flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for key, e := range q.seen {
-		if e.more > 0 {
-			q.line(key.stream, e.remote, e.trouble, e.more)
+	for _, e := range q.seen {
+		if e.count > 0 {
+			q.line(e)
 		}
 	}
 	clear(q.seen)

@@ -40,9 +40,10 @@ type Supervisor struct {
 	metrics *metrics
 	log     *quietLog
 
-	randMu sync.Mutex // above rand.Reader handed in
-	mu     sync.Mutex
-	pulled map[string]*puller // by stream ID
+	smallBuffer sync.Once  // it was told
+	randMu      sync.Mutex // above rand.Reader handed in
+	mu          sync.Mutex
+	pulled      map[string]*puller // by stream ID
 }
 
 // New checks c and starts nothing. Faults: Invalid.
@@ -201,6 +202,27 @@ func (s *Supervisor) watchdog(ctx context.Context) {
 		s.mu.Unlock()
 		s.log.tick(now)
 	}
+}
+
+// bufferGood holds a key frame of a 4K camera that comes as one burst.
+const bufferGood = 1 << 20
+
+// listenPacket opens a socket for media over UDP, and says once when the machine grants
+// too small a buffer for it.
+func (s *Supervisor) listenPacket(network, address string) (net.PacketConn, error) {
+	pc, err := camera.ListenPacket(network, address)
+	if err != nil {
+		return nil, err
+	}
+	if uc, ok := pc.(*net.UDPConn); ok {
+		if n, err := camera.Granted(uc); err == nil && n < bufferGood {
+			s.smallBuffer.Do(func() {
+				s.conf.Logger.Warn("receive buffer for media over UDP is small; bursts will be lost", "bytes", n,
+					"try", "sysctl -w net.core.rmem_max=8388608, or set the cameras' transport to tcp")
+			})
+		}
+	}
+	return pc, nil
 }
 
 // slot waits for leave to shake hands. release may be called more than once, and is
