@@ -212,6 +212,8 @@ func (l *Log) place(f *Fragment) {
 			words = "then " + f.Gap.String()
 		}
 		f.Gap, f.GapDetail = l.resume, words
+	case f.Gap == CauseNone && l.absent != CauseNone && f.Start.After(l.last.End):
+		f.Gap, f.GapDetail = l.absent, l.absence
 	}
 	l.lostWhy, l.lostWords, l.resume = CauseNone, "", CauseNone
 	if len(f.GapDetail) > MaxDetail {
@@ -232,7 +234,8 @@ func (l *Log) wakeWriter() {
 }
 
 // Absent says why no media comes at present; Coverage shows it as the cause of the gap at
-// the end of the timeline. The next Append ends it.
+// the end of the timeline. The next fragment ends it, and carries it when it says
+// nothing else.
 func (l *Log) Absent(cause Cause, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

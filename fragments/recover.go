@@ -59,6 +59,7 @@ func (s *Store) recover(ctx context.Context) error {
 	if clean {
 		cause = CauseServerStopped
 	}
+	s.dirGen = 1 // a killed process may not have come to sync the directory
 	found := map[string][]*chunk{}
 	for _, f := range files {
 		stream, id, ok := parseFileName(f.Name())
@@ -123,7 +124,7 @@ func (s *Store) reopen(ctx context.Context, stream string, id chunkID) (*chunk, 
 		sc.entries[i].Persisted = sc.entries[i].off+sc.entries[i].recordSize() <= sc.durable
 	}
 	return &chunk{
-		log: s.Log(stream, nil), id: id, name: name, file: file, holds: 1, created: sc.header.created,
+		log: s.Log(stream, nil), id: id, name: name, file: file, holds: 1, created: sc.header.created, dirGen: s.dirGen,
 		size: sc.end, durable: sc.durable, entries: sc.entries, full: true, sealing: true, recovered: true,
 	}, nil
 }

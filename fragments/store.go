@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"sync"
+	"syscall"
 	"time"
 
 	"penstock/internal/fault"
@@ -89,13 +92,30 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Meta.Apply(ctx, schema()); err != nil {
 		return nil, fmt.Errorf("open fragments: %w", err)
 	}
-	if err := s.cfg.FS.MkdirAll(s.cfg.Dir, 0o750); err != nil {
+	if err := s.makeDir(); err != nil {
 		return nil, fault.Wrap(fault.Internal, "open fragments", s.cfg.Dir, err)
 	}
 	if err := s.recover(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// makeDir makes Dir and its name durable, up to the first directory that is not ours.
+func (s *Store) makeDir() error {
+	if err := s.cfg.FS.MkdirAll(s.cfg.Dir, 0o750); err != nil {
+		return err
+	}
+	for at := path.Clean(s.cfg.Dir); at != path.Dir(at); at = path.Dir(at) {
+		err := s.cfg.FS.SyncDir(path.Dir(at))
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EINVAL) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shutdownLimit is how long Run may take to make the backlog durable once it has to end.
@@ -106,11 +126,11 @@ const shutdownLimit = 4 * time.Second
 // stay as they are: the next Open goes on from them. When the disk does not answer within
 // 4 s of the end Run returns an error and what was not acknowledged may be lost.
 func (s *Store) Run(ctx context.Context) error {
-	if err := s.setClean(ctx, false); err != nil {
-		return err
-	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if err := s.setClean(work, false); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	for range s.cfg.Parallel {
 		wg.Go(func() { s.writer(work) })
