@@ -170,7 +170,7 @@ func Open(_ context.Context, cfg Config) (*Bucket, error) {
 	b.client, err = minio.NewCore(address, &minio.Options{
 		Creds:        credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
 		Secure:       secure,
-		Transport:    b.transport,
+		Transport:    sized{b.transport},
 		Region:       cfg.Region,
 		BucketLookup: lookup,
 		MaxRetries:   1,
@@ -213,6 +213,22 @@ func (b *Bucket) String() string {
 func (b *Bucket) Close() error {
 	b.transport.CloseIdleConnections()
 	return nil
+}
+
+// sized sends "Content-Length: 0" with an empty object. minio-go hands over an empty body
+// without saying so, which net/http would send chunked, and S3 refuses that.
+type sized struct{ next http.RoundTripper }
+
+// RoundTrip sends the request.
+func (s sized) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil && req.Body != http.NoBody && req.ContentLength == 0 {
+		if err := req.Body.Close(); err != nil {
+			return nil, err
+		}
+		req = req.Clone(req.Context())
+		req.Body = http.NoBody
+	}
+	return s.next.RoundTrip(req)
 }
 
 // stallDial makes connections that fail when nothing moves for d.
