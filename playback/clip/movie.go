@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/media"
@@ -21,6 +23,10 @@ const (
 	// forcedBack is how many fragments without a key frame a clip's start may be moved back
 	// over: a minute at least.
 	forcedBack = 6
+	// readBatch and readParallel are how many fragments' sample tables are read ahead, and
+	// at once.
+	readBatch    = 64
+	readParallel = 8
 )
 
 // movie is a laid out clip: its header, and where its media is. It does not change.
@@ -65,14 +71,12 @@ func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Strea
 		return m, nil
 	}
 	b := builder{log: log, start: start, end: end, line: timeline{hold: hold}}
-	for _, h := range heads {
-		more, err := b.add(ctx, h)
-		if err != nil {
+	for more := true; more && len(heads) > 0; {
+		n := min(len(heads), readBatch)
+		if more, err = b.addAll(ctx, heads[:n]); err != nil {
 			return nil, err
 		}
-		if !more {
-			break
-		}
+		heads = heads[n:]
 	}
 	if len(b.samples) == 0 {
 		return nil, nothing
@@ -82,6 +86,11 @@ func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Strea
 		return nil, err
 	}
 	m.etag = `"` + name + `"`
+	if b.unread > 0 {
+		// What could not be read may be readable later: other bytes, another name.
+		m.etag = fmt.Sprintf(`"%s-%d"`, name, b.unread)
+		return m, nil
+	}
 	s.cache.put(name, m)
 	return m, nil
 }
@@ -127,22 +136,47 @@ type builder struct {
 	samples    []mp4.Sample
 	m          movie
 	data       int64 // bytes of media so far
+	unread     int   // fragments that could not be read
+}
+
+// addAll reads the sample tables of some fragments, several at once, since a store may be
+// far away, and adds them in order. It returns false when the clip ends among them.
+func (b *builder) addAll(ctx context.Context, heads []fragments.Head) (more bool, err error) {
+	read := make([]*fragments.Fragment, len(heads))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readParallel)
+	for i, h := range heads {
+		group.Go(func() error {
+			f, err := b.log.ReadIndex(ctx, h.Number)
+			if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Expired) || fault.Is(err, fault.NotFound) {
+				return nil // damaged or just gone: it is a gap, as the timeline has it
+			}
+			read[i] = f
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return false, err
+	}
+	for _, f := range read {
+		if f == nil {
+			b.unread++
+			continue
+		}
+		if more, err := b.add(f); err != nil || !more {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // add takes the part of a fragment that lies in the window. It returns false when the
 // clip ends before it.
-func (b *builder) add(ctx context.Context, h fragments.Head) (more bool, err error) {
-	f, err := b.log.ReadIndex(ctx, h.Number)
-	if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Expired) || fault.Is(err, fault.NotFound) {
-		return true, nil // damaged or just gone: it is a gap, as the timeline has it
-	}
-	if err != nil {
-		return false, err
-	}
+func (b *builder) add(f *fragments.Fragment) (more bool, err error) {
 	if b.line.tracks == nil {
 		b.line.tracks = f.Tracks
 	} else if !media.EqualTracks(b.line.tracks, f.Tracks) {
-		b.m.next = h.Start
+		b.m.next = f.Start
 		return false, nil
 	}
 	from, to := b.cut(f)
