@@ -200,3 +200,38 @@ func TestReaderIsSentNewParameterSets(t *testing.T) {
 		t.Fatalf("the key frame after the change begins with %x", got[1][0])
 	}
 }
+
+// TestASlowReaderHoldsNobodyUp plays to one reader that never reads, and to one that does.
+func TestASlowReaderHoldsNobodyUp(t *testing.T) {
+	hub := newMemHub()
+	session := &memSession{h: hub, id: "door", done: make(chan struct{})}
+	hub.mu.Lock()
+	hub.shelf["door"] = &memStream{session: session, tracks: []media.Track{{ID: 1, Timescale: 90000,
+		Codec: &media.H264{SPS: testSPS, PPS: testPPS}}}}
+	hub.mu.Unlock()
+	s := serve(t, Config{Hub: hub})
+	picture := func(i int) media.Sample {
+		p := bytes.Repeat([]byte{byte(i)}, 50_000)
+		p[0], p[1] = 0x65, 0x88
+		return media.Sample{Track: 1, DTS: int64(i) * 3600, Sync: true, Data: joinUnits([][]byte{p})}
+	}
+	_ = session.Write(picture(0))
+	slow := dial(t, s, "door")
+	slow.ask("DESCRIBE", slow.base, "")
+	slow.ask("SETUP", slow.base+"/trackID=0", "", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+	if code, why, _ := slow.ask("PLAY", slow.base, ""); code != 200 {
+		t.Fatalf("%d %s", code, why)
+	}
+	const n = 200 // 10 MB: more than sockets and queues hold
+	go func() {
+		hub.await(t, "door", "both readers", func(m *memStream) bool { return m.read >= 4 })
+		for i := 1; i < n; i++ {
+			_ = session.Write(picture(i))
+		}
+	}()
+	for i, u := range readUnits(t, s, "door", "tcp", n) {
+		if len(u) != 1 || u[0][100] != byte(i) {
+			t.Fatalf("picture %d is another", i)
+		}
+	}
+}
