@@ -122,7 +122,7 @@ func (h *Hub) State(id string) State {
 func (st *stream) stateLocked(now time.Time) State {
 	f := &st.figures
 	v := State{ID: st.id, Status: st.status, Reason: st.reason, Since: st.since, KeyInterval: f.keyInterval,
-		ClockOffset: f.clock, HasClock: f.hasClock, Viewers: len(st.listeners), Lost: map[LossReason]uint64{}}
+		ClockOffset: f.clock, HasClock: f.hasClock, Viewers: len(st.listeners)}
 	f.mu.Lock()
 	v.Recorded = f.recorded
 	failed := f.failed
@@ -138,6 +138,9 @@ func (st *stream) stateLocked(now time.Time) State {
 			}
 		}
 		if n > 0 {
+			if v.Lost == nil {
+				v.Lost = map[LossReason]uint64{} // most streams lost nothing, and Run asks each once a second
+			}
 			v.Lost[name] = n
 		}
 	}

@@ -55,12 +55,12 @@ type State struct {
 	ClockOffset time.Duration
 	HasClock    bool
 	Viewers     int
-	Lost        map[LossReason]uint64 // of this process's life; read-only
+	Lost        map[LossReason]uint64 // of this process's life; read-only; nil: nothing
 	LastSample  time.Time             // arrival; zero: none since start
 	Producer    Producer              // zero: none
 	// ProducerSince is when the producer came.
 	ProducerSince time.Time
-	Recorded      time.Time // end of the newest fragment known durable; zero: none
+	Recorded      time.Time // end of the newest fragment this process knows durable; zero: none
 }
 
 // LostTotal is the sum of Lost without what only live viewers missed.
