@@ -4,6 +4,8 @@ import { signal } from './lib.js';
 import { get, stream, iso } from './api.js';
 import { instant } from './format.js';
 
+const why = (g) => [g.reason === 'unknown' ? '' : g.reason, g.detail].filter(Boolean).join(': ') || 'no reason is known';
+
 /** @typedef {{start:number,end:number,bytes:number,fragments:number}} Span @typedef {{start:number,end:number,reason:string}} Gap */
 
 const empty = { from: 0, to: 0, spans: /** @type {Span[]} */ ([]), gaps: /** @type {Gap[]} */ ([]), step: 0, at: 0 };
@@ -11,13 +13,37 @@ const empty = { from: 0, to: 0, spans: /** @type {Span[]} */ ([]), gaps: /** @ty
 /** Reads a timeline answer; gaps that the server left out between spans are added without a reason. */
 export function read(a, from, to, step) {
   const spans = (a.spans || []).map((s) => ({ start: instant(s.start), end: instant(s.end), bytes: s.bytes || 0, fragments: s.fragments || 0 }));
-  const gaps = (a.gaps || []).map((g) => ({ start: instant(g.start), end: instant(g.end), reason: [g.reason, g.detail].filter(Boolean).join(': ') }));
+  const gaps = (a.gaps || []).map((g) => ({ start: instant(g.start), end: instant(g.end), reason: why(g) }));
   return { from, to, spans, gaps, step, at: Date.now() };
 }
 
 export async function fetchCoverage(name, from, to, step, signal) {
   const res = `${Math.max(1, Math.ceil(step / 1000))}s`;
   return read(await get(stream(name, '/timeline'), { start: iso(from), end: iso(to), resolution: res }, signal), from, to, step);
+}
+
+/**
+ * Gaps of a stretch that is drawn too coarsely to show them all: those of two seconds and
+ * more in a day, and in proportion in longer stretches.
+ */
+export class Gaps {
+  constructor(name) {
+    this.name = name;
+    this.data = signal(/** @type {{from:number,to:number,gaps:Gap[],spans:Span[],least:number,at:number}|null} */ (null));
+  }
+
+  want(from, to) {
+    const d = this.data.value;
+    const same = d && Math.abs(d.from - from) < (to - from) / 100 && Math.abs(d.to - to) < (to - from) / 100;
+    if (this.busy || Date.now() - (this.asked || 0) < (same || !d ? 10000 : 500)) return;
+    if (same && d.to < d.at - 60e3) return; // the past stays as it was
+    this.busy = true;
+    this.asked = Date.now();
+    const least = Math.max(2000, Math.round((to - from) / 864e5) * 2000);
+    fetchCoverage(this.name, from, Math.min(to, Date.now() + 1000), least)
+      .then((r) => { this.data.value = { from, to, gaps: r.gaps, least, at: Date.now(), spans: r.spans }; }, () => {})
+      .finally(() => { this.busy = false; });
+  }
 }
 
 /** Keeps one window's coverage up to date. */

@@ -38,18 +38,19 @@ function offset(ms) {
 
 /** The time that the upper bar shows, in words. */
 function stretch(d) {
-  const days = Math.max(1, Math.round((Math.min(d.to, Date.now()) - d.from) / 2.2 / 864e5));
+  const days = Math.max(1, Math.round((d.to - d.from) / 864e5));
   return Date.now() - d.to < 864e5 / 2 ? `in the last ${days === 1 ? '24 hours' : `${days} days`}` : `around ${day((d.from + d.to) / 2)}`;
 }
 
 /** The stretches that are missing, newest first; each can be gone to. */
-export function Gaps({ overview, first, onGo }) {
-  const d = overview.data.value;
-  const gaps = d.gaps.filter((g) => g.end > d.from).sort((a, b) => b.start - a.start);
+export function Missing({ gaps: source, first, onGo }) {
+  const d = source.data.value;
+  if (!d) return html`<div class="card pad flat"><h2 class="h">Missing here</h2><p class="mut small">…</p></div>`;
+  const gaps = [...d.gaps].sort((a, b) => b.start - a.start);
   const sum = gaps.reduce((n, g) => n + g.end - g.start, 0);
+  const none = d.spans.length ? `Nothing: recorded without a gap ${first > d.from + 60e3 ? `since it began ${roughly(now.value - first)} ago` : stretch(d)}.` : 'Nothing is recorded in this stretch.';
   return html`<div class="card pad flat"><h2 class="h">Missing here</h2>
-    ${!d.at && html`<p class="mut small">…</p>`}
-    ${d.at > 0 && !gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${d.spans.length ? `Nothing: recorded without a gap ${first > d.spans[0].start - 5000 ? `since it began ${roughly(now.value - first)} ago` : stretch(d)}.` : 'Nothing is recorded in this stretch yet.'}</p>`}
-    ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, ${stretch(d)}</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason || 'no reason is known'}</small></li>`)}</ul>`}
+    ${!gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${none}</p>`}
+    ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, ${stretch(d)}${d.least > 2000 ? `; shorter than ${span(d.least)} not counted` : ''}</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason}</small></li>`)}</ul>`}
     ${gaps.length > 6 && html`<p class="mut small">and ${gaps.length - 6} more on the timeline</p>`}</div>`;
 }

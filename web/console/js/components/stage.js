@@ -32,7 +32,8 @@ function Tags({ player, stream }) {
   const text = !Number.isFinite(t) ? '' : live
     ? (player.playing.value ? `live ${Number.isFinite(player.latency.value) ? span(Math.max(0, Math.round(player.latency.value / 10) * 10)) : ''}` : `paused · −${span(behind)}`)
     : `−${span(behind)} · recorded`;
-  return html`<div class="tags">
+  const gap = player.gap.value;
+  return html`${gap && html`<div class="note" role="status">skipped ${span(gap.end - gap.start)} that is missing${gap.reason ? `: ${gap.reason}` : ''}</div>`}<div class="tags">
     ${player.skipped.value > 0 && html`<span class="tag" role="status">${player.skipped.value} frames skipped to stay live; the recording has them</span>`}
     ${silent && html`<span class="tag">no sound here: ${soundName(silent)}</span>`}
     ${player.rate.value !== 1 && html`<span class="tag">${player.rate.value}×</span>`}
@@ -55,7 +56,6 @@ function Over({ player, stream, unplayable, onFix }) {
     return html`<div class="over solid" role="alert"><b>${s.error?.status === 0 ? 'The server does not answer' : 'This did not play'}</b><p>${s.text || s.error?.message || ''}${s.error?.hint ? `. ${s.error.hint}` : ''}</p><button type="button" class="btn sm" onClick=${retry}>Try again</button></div>`;
   }
   if (s.kind === 'nothing') return html`<div class="over solid" role="status"><b>Nothing is recorded here</b><p>${gapWords(s, stream)}</p><div class="row">${s.end && html`<button type="button" class="btn sm" onClick=${() => player.seek(s.end, true)}>Go to ${clock(s.end)}</button>`}${s.ended && html`<button type="button" class="btn sm" onClick=${() => player.live()}>Go live</button>`}</div></div>`;
-  if (s.kind === 'gap') return html`<div class="note" role="status">skipped ${span(s.end - s.start)} that is missing${s.reason ? `: ${s.reason}` : ''}</div>`;
   if (s.kind === 'edge' && player.playing.value) return html`<div class="note">at the newest recording${stream.live ? '' : '; nothing more is coming in'}</div>`;
   if (s.kind === 'loading' || s.kind === 'waiting') return html`<div class="over"><${Spinner} />${s.text && html`<p>${s.text}</p>`}</div>`;
   if (!player.playing.value && !player.scrubbing) return html`<div class="over" aria-hidden="true"></div>`;

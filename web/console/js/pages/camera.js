@@ -3,13 +3,13 @@ import { html, useEffect, useMemo, useRef, useState } from '../lib.js';
 import { streams, streamsError, refreshStreams, mayChange, serverNow, toast, words, outage } from '../store.js';
 import { Player, RATES } from '../player/player.js';
 import { playable } from '../player/mse.js';
-import { Coverage } from '../coverage.js';
+import { Coverage, Gaps } from '../coverage.js';
 import { address, stream as path, iso, request } from '../api.js';
 import { href, route, amend } from '../router.js';
 import { format, rate, instant } from '../format.js';
 import { Stage, Controls, fullscreen } from '../components/stage.js';
 import { TimelineView } from '../components/timelineview.js';
-import { Facts, Gaps } from '../components/facts.js';
+import { Facts, Missing } from '../components/facts.js';
 import { StreamDialog } from '../components/streamdialog.js';
 import { useKeys } from '../components/keys.js';
 import { StatusChip, Empty, Failure, Skeleton } from '../components/bits.js';
@@ -32,6 +32,7 @@ function Watch({ name, stream }) {
   const [dialog, setDialog] = useState('');
   const detail = useMemo(() => new Coverage(name), [name]);
   const overview = useMemo(() => new Coverage(name), [name]);
+  const gaps = useMemo(() => new Gaps(name), [name]);
   const unplayable = !playable(stream);
 
   useEffect(() => {
@@ -51,6 +52,12 @@ function Watch({ name, stream }) {
     }, 1000);
     return () => clearInterval(timer);
   }, [player]);
+  useEffect(() => {
+    const look = () => { const o = control.current?.over; if (o && !document.hidden) gaps.want(o.from, o.to); };
+    look();
+    const timer = setInterval(look, 600);
+    return () => clearInterval(timer);
+  }, [gaps, player]);
   // What broke with the server starts again with it.
   const away = !!outage.value;
   useEffect(() => { if (!away && player?.state.value.kind === 'error') { if (player.mode.value === 'live') player.live(); else player.seek(player.time.value, player.playing.value); } }, [away]);
@@ -85,7 +92,7 @@ function Watch({ name, stream }) {
   };
   const nextGap = () => {
     const t = player.time.value;
-    const all = [...overview.data.value.gaps, ...detail.data.value.gaps].sort((a, b) => a.end - b.end);
+    const all = [...(gaps.data.value?.gaps || []), ...detail.data.value.gaps].sort((a, b) => a.end - b.end);
     const g = all.find((x) => x.end > t + 1500 && x.end < serverNow() - 3000);
     if (g) { player.seek(g.end + 50, undefined); control.current?.show(g.end); } else toast('No gap after this in what the upper bar shows');
   };
@@ -112,7 +119,7 @@ function Watch({ name, stream }) {
         ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} />
         <${TimelineView} player=${player} stream=${stream} detail=${detail} overview=${overview} control=${control} clip=${clip} onClip=${setClip} onDownload=${download} />`}
       </div>
-      <aside class="stack" aria-label="About this stream"><${Gaps} overview=${overview} first=${instant(stream.first)} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} /></aside>
+      <aside class="stack" aria-label="About this stream"><${Missing} gaps=${gaps} first=${instant(stream.first)} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} /></aside>
     </div>
     <${StreamDialog} kind=${dialog} stream=${stream} onClose=${() => setDialog('')} onSwitch=${setDialog} />`;
 }

@@ -22,6 +22,8 @@ export class Player {
     this.rate = signal(1);
     /** kind: loading, playing, waiting, gap, nothing, edge, unplayable, error */
     this.state = signal(/** @type {any} */ ({ kind: 'loading' }));
+    /** A gap that playing has just leapt over; null again after a moment. */
+    this.gap = signal(/** @type {any} */ (null));
     this.skipped = signal(0);
     this.silent = signal('');
     this.engine = /** @type {any} */ (null);
@@ -54,9 +56,15 @@ export class Player {
     this.engine = engine;
   }
 
+  leapt(gap) {
+    this.gap.value = gap;
+    clearTimeout(this.forget);
+    this.forget = setTimeout(() => { this.gap.value = null; }, 4000);
+  }
+
   options(extra) {
     return {
-      onstate: (s) => { this.state.value = s; },
+      onstate: (s) => { if (s.kind === 'gap') this.leapt(s); else this.state.value = s; },
       onsilent: (c) => { this.silent.value = c; },
       ...extra,
     };
@@ -152,6 +160,7 @@ export class Player {
 
   close() {
     clearInterval(this.timer);
+    clearTimeout(this.forget);
     this.video.removeEventListener('volumechange', this.onvolume);
     this.engine?.close();
     this.engine = null;

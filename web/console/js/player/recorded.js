@@ -26,7 +26,8 @@ export class Recorded {
     this.playing = false;
     this.rate = 1;
     this.frame = 0.04;
-    this.target = NaN;
+    this.target = NaN; // server time being sought
+    this.blank = NaN; // server time shown where nothing is recorded
     this.turn = 0;
     this.timer = setInterval(() => this.tick(), 100);
     this.onwait = () => this.tick();
@@ -38,6 +39,7 @@ export class Recorded {
   /** Server time, in ms, of the picture shown now (or sought). */
   get time() {
     if (Number.isFinite(this.target)) return this.target;
+    if (Number.isFinite(this.blank)) return this.blank;
     return this.serverAt(this.video.currentTime);
   }
 
@@ -73,6 +75,7 @@ export class Recorded {
   async show(t) {
     const asked = t;
     this.turn++;
+    this.blank = NaN;
     this.say('loading');
     let head = await this.heads.at(t);
     if (!head) {
@@ -81,7 +84,7 @@ export class Recorded {
       if (next && this.playing) { this.say('gap', { start: last?.end, end: next.start, reason: next.gap }); head = next; t = next.start; }
       else if (next && next.start - t < 300) { head = next; t = next.start; }
       else if (last && t - last.end < 15000 && !next) { head = last; t = last.end - 50; }
-      else { this.say('nothing', { at: t, start: last?.end, end: next?.start, reason: next?.gap, ended: !next }); return asked; }
+      else { this.blank = t; this.video.pause(); this.say('nothing', { at: t, start: last?.end, end: next?.start, reason: next?.gap, ended: !next }); return asked; }
       if (this.target === asked) this.target = t;
     }
     const p = await this.place(head, true);
@@ -148,7 +151,7 @@ export class Recorded {
 
   /** Fetches what will be needed next, one fragment after another. */
   async fill() {
-    if (this.filling || this.closed || !this.buffer) return;
+    if (this.filling || this.closed || !this.buffer || Number.isFinite(this.blank)) return;
     this.filling = true;
     const turn = this.turn;
     try {
@@ -178,11 +181,13 @@ export class Recorded {
   }
 
   tick() {
-    if (this.closed || this.seeking || !this.buffer) return;
+    if (this.closed || this.seeking || !this.buffer || Number.isFinite(this.blank)) return;
     const v = this.video;
     const m = v.currentTime;
     if (Number.isFinite(this.stopAt) && this.playing && this.serverAt(m) >= this.stopAt - 300) { const t = this.stopAt; this.stopAt = NaN; this.seek(t); return; }
-    const cur = this.buffer.ranges().find(([a, b]) => a - 0.05 <= m && m < b - 0.02);
+    // A browser out of media stands still up to a few frames before its end.
+    const slack = v.readyState < 3 ? Math.max(0.12, this.frame * 2) : 0.005;
+    const cur = this.buffer.ranges().find(([a, b]) => a - 0.05 <= m && m < b - slack);
     if (this.playing && !cur) {
       const next = this.buffer.ranges().find(([a]) => a > m);
       if (next) {
