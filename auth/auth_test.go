@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"penstock/internal/fault"
-	"penstock/media"
 )
 
 const remote = "192.0.2.7:4711"
