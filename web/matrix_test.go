@@ -112,7 +112,7 @@ func expected(rt route, c caller) (string, func(int) bool) {
 // ask sends a request of the row about st without doing harm: bodies are refused as
 // invalid only after the caller was let in.
 func (s *site) ask(rt route, st streams.Stream, token string) int {
-	path := strings.NewReplacer("{name}", st.Name, "{id}", "PSAKNOSUCHKEY", "{file}", "1.mp4").Replace(rt.Path)
+	path := strings.NewReplacer("{name}", st.Name, "{id}", "PSAKNOSUCHKEY", "{file}", "1.mp4", "{profile}", "heap").Replace(rt.Path)
 	body := `{"no such member": 1}`
 	if rt.Path == "/v1/streams" && rt.Method == http.MethodPost {
 		body = `{"name":"made-` + strings.ToLower(strings.Trim(token[:min(len(token), 10)], "_")) + `"}`
@@ -156,7 +156,7 @@ func TestMediaTokensOpenOnlyTheirStream(t *testing.T) {
 	}
 	for _, rt := range table() {
 		for _, st := range []streams.Stream{front, back} {
-			path := strings.NewReplacer("{name}", st.Name, "{id}", "x", "{file}", "1.mp4").Replace(rt.Path)
+			path := strings.NewReplacer("{name}", st.Name, "{id}", "x", "{file}", "1.mp4", "{profile}", "heap").Replace(rt.Path)
 			req := httptest.NewRequest(rt.Method, path+"?token="+token.Reveal(), nil)
 			rec := httptest.NewRecorder()
 			in := *site.server

@@ -21,6 +21,8 @@ func table() []route {
 		{Method: "GET", Path: "/openapi.json", On: toNobody, Summary: "This document", Answer: "application/json", Handle: openAPI},
 		{Method: "GET", Path: "/metrics", Action: auth.ReadMetrics, On: toServer, Summary: "Prometheus metrics", Answer: "text/plain", Handle: metrics},
 
+		{Method: "GET", Path: "/debug/pprof/{profile}", Action: auth.ReadMetrics, On: toServer, Summary: "Where time and memory go: profile, trace, heap, allocs, goroutine, ...", Query: []param{{"seconds", "of profile and trace"}}, Answer: "application/octet-stream", Handle: showProfile},
+
 		{Method: "POST", Path: "/v1/session", On: toNobody, Summary: "Sign in with a password or a one-time link", Body: "SignIn", Answer: "Session", Handle: signIn},
 		{Method: "GET", Path: "/v1/session", On: toSelf, Summary: "Who is signed in", Answer: "Session", Handle: showSession},
 		{Method: "DELETE", Path: "/v1/session", On: toSelf, Summary: "Sign out", Handle: signOut},
