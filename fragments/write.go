@@ -68,7 +68,8 @@ func (s *Store) turn(l *Log, w *scratch) {
 		take++
 	}
 	batch := l.queue[:take:take]
-	l.queue = l.queue[take:]
+	// A copy: what is left of the old array would keep the media alive that was written.
+	l.queue = append([]*pending(nil), l.queue[take:]...)
 	l.writing = batch
 	c := l.current(s.cfg.Clock.Now(), batch)
 	if c != nil {
