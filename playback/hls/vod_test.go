@@ -12,6 +12,7 @@ import (
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
 
+	"penstock/internal/repotest"
 	"penstock/playback/internal/playtest"
 )
 
@@ -125,4 +126,26 @@ func FuzzDirectives(f *testing.F) {
 			t.Errorf("%q: verdict %d", query, v)
 		}
 	})
+}
+
+// TestAPlainPlayerPlaysBothPlaylists has ffmpeg's HLS client, which knows no parts, play
+// over HTTP.
+func TestAPlainPlayerPlaysBothPlaylists(t *testing.T) {
+	ffmpeg := repotest.Need(t, "ffmpeg")
+	src := playtest.Make(t, playtest.H264, 8*time.Second)
+	h := openTheatre(t, playtest.Open(t), Config{})
+	session := h.Publish(src.Tracks)
+	h.Play(session, src)
+	h.caughtUp()
+	server := httptest.NewServer(h.mux)
+	defer server.Close()
+	video, sound := playtest.FramesOf(t, ffmpeg, "-live_start_index", "0", "-t", "4", "-i", server.URL+"/live.m3u8?token=abc")
+	if len(video) < 99 || len(sound) == 0 {
+		t.Errorf("live: %d pictures in 4 s, %d blocks of sound", len(video), len(sound))
+	}
+	h.End(session, nil)
+	video, _ = playtest.FramesOf(t, ffmpeg, "-i", server.URL+"/vod.m3u8?start=-1h&token=abc")
+	if want := len(src.Of(src.Tracks[0].ID)); len(video) != want {
+		t.Errorf("on demand: %d pictures, want %d", len(video), want)
+	}
 }
