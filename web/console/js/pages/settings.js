@@ -37,7 +37,7 @@ function Keys() {
       ${!keys && !error && html`<div class="pad stack"><${Skeleton} /><${Skeleton} width="70%" /></div>`}
       ${keys && !keys.length && html`<p class="pad mut">No keys yet. Make one for each machine, so that each can be taken back by itself.</p>`}
       ${keys?.length > 0 && html`<div class="scroll"><table><thead><tr><th>Name</th><th>Role</th><th class="hidem">Streams</th><th class="hidem">Id</th><th class="hidem">Made</th><th class="hidem">Last used</th><th></th></tr></thead><tbody>
-        ${keys.map((k) => html`<tr key=${k.id}><td><b>${k.name || 'unnamed'}</b>${expiry(k)}</td><td>${k.role || 'policy'}</td><td class="hidem">${k.streams?.length ? k.streams.join(', ') : 'all'}</td><td class="mono hidem">${k.id}</td>
+        ${keys.map((k) => html`<tr key=${k.id}><td><b>${k.name || 'unnamed'}</b>${expiry(k)}</td><td class="nw">${k.role || 'policy'}</td><td class="hidem">${k.streams?.length ? k.streams.join(', ') : 'all'}</td><td class="mono hidem">${k.id}</td>
         <td class="hidem"><${Time} at=${instant(k.created)}>${when(instant(k.created), now.value)}</${Time}></td><td class="hidem">${k.last_used ? html`<${Time} at=${instant(k.last_used)}>${when(instant(k.last_used), now.value)}</${Time}>` : 'never'}</td>
         <td class="num"><button type="button" class="btn sm danger" aria-label=${`Remove ${k.name || k.id}`} onClick=${() => setDialog({ kind: 'remove', key: k })}>Remove</button></td></tr>`)}</tbody></table></div>`}
     </div>

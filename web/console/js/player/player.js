@@ -91,6 +91,7 @@ export class Player {
 
   /** Goes to an instant of the recording; play: undefined leaves it as it is. */
   seek(t, play) {
+    this.gap.value = null;
     if (t > serverNow() - 300) return this.live();
     if (this.stills) return this.still('recorded', t);
     const e = this.recorded();
