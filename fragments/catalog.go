@@ -104,9 +104,11 @@ func setHorizon(tx *sql.Tx, stream string, horizon int64) error {
 	return err
 }
 
+// setEnded notes why nothing follows the media that ends at an instant, unless something
+// was noted for that instant before.
 func setEnded(tx *sql.Tx, stream string, cause Cause, at int64) error {
 	_, err := tx.Exec(`INSERT INTO fragments_streams (stream, ended, ended_at) VALUES (?1, ?2, ?3)
-		ON CONFLICT (stream) DO UPDATE SET ended = ?2, ended_at = ?3`, stream, int64(cause), at)
+		ON CONFLICT (stream) DO UPDATE SET ended = ?2, ended_at = ?3 WHERE ended_at <> ?3`, stream, int64(cause), at)
 	return err
 }
 

@@ -185,7 +185,9 @@ func (l *Log) closeTail(ctx context.Context, t *Timeline, v view, before bool, l
 		if gap.End.After(now) {
 			gap.End = now.Truncate(time.Microsecond).UTC()
 		}
-		if gap.End.Sub(gap.Start) < liveTail && absent == CauseNone {
+		if last.UnixMicro() > at {
+			gap.Cause, gap.Detail = CauseDamaged, "" // there was something, and it is hidden
+		} else if gap.End.Sub(gap.Start) < liveTail && absent == CauseNone {
 			return nil
 		}
 	}

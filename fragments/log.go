@@ -33,6 +33,7 @@ type Log struct {
 	acking  bool
 
 	loaded    bool
+	fresh     bool  // something was appended since Open
 	last      Head  // the newest
 	resume    Cause // the gap before the first fragment since Open
 	lostWhy   Cause // the gap before the next fragment: it follows one that was lost
@@ -75,7 +76,7 @@ func (l *Log) load(ctx context.Context) error {
 	if ok && e.Number > l.last.Number {
 		l.last = e.Head
 	}
-	if l.resume == CauseNone && st.endedAt != 0 && st.endedAt == l.last.End.UnixMicro() {
+	if st.endedAt != 0 && st.ended != CauseNone && st.endedAt == l.last.End.UnixMicro() {
 		l.resume = st.ended
 	}
 	return nil
@@ -120,7 +121,7 @@ func (l *Log) Append(f *Fragment, done func(Head, error)) error {
 	}
 	l.place(f)
 	l.queue = append(l.queue, p)
-	l.last, l.absent, l.absence = f.Head, CauseNone, ""
+	l.last, l.absent, l.absence, l.fresh = f.Head, CauseNone, "", true
 	if l.grown != nil {
 		close(l.grown)
 		l.grown = nil

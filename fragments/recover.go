@@ -22,8 +22,32 @@ func (s *Store) setClean(ctx context.Context, clean bool) error {
 	}
 	return s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("INSERT OR REPLACE INTO fragments_state (name, value) VALUES ('clean', ?)", v)
-		return err
+		if err != nil || !clean {
+			return err
+		}
+		for _, l := range s.allLogs() {
+			if cause, at, ok := l.stopCause(); ok {
+				if err := setEnded(tx, l.id, cause, at); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	})
+}
+
+// stopCause returns why nothing follows the newest fragment when the process ends now.
+func (l *Log) stopCause() (Cause, int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cause := CauseServerStopped
+	switch {
+	case l.lostWhy != CauseNone:
+		cause = l.lostWhy
+	case l.absent != CauseNone:
+		cause = l.absent
+	}
+	return cause, l.last.End.UnixMicro(), l.fresh
 }
 
 func (s *Store) wasClean(ctx context.Context) (bool, error) {
