@@ -5,6 +5,9 @@ package media
 const (
 	slabFirst = 4 << 10
 	slabBlock = 64 << 10
+	// slabStep is what larger blocks are rounded up to, so that the key frames of many
+	// cameras are of few sizes and one's memory can be another's next.
+	slabStep = 32 << 10
 )
 
 // Slab carves the data of samples from blocks, so that neighbours lie side by side:
@@ -61,6 +64,9 @@ func (s *Slab) Grow(n int) []byte {
 func (s *Slab) size(n int) int {
 	unit := min(max(s.next, slabFirst), slabBlock)
 	s.next = 2 * unit
+	if n > unit && n > slabStep {
+		return (n + slabStep - 1) / slabStep * slabStep
+	}
 	return max(unit, n)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,8 +65,16 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 	return c, c.Validate()
 }
 
+// gcPercent is how much the heap may grow before it is collected. Nearly all of it is
+// media, which the collector frees without looking into it: collecting often costs a
+// hundredth of a core and saves a third of the memory. GOGC overrides it.
+const gcPercent = 25
+
 // serve runs the server until ctx ends.
 func serve(ctx context.Context, t *terminal, c config, demo bool) error {
+	if _, set := t.env("GOGC"); !set {
+		debug.SetGCPercent(gcPercent)
+	}
 	d, err := openDaemon(ctx, c, demo, logger(c, t.err))
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ func (b *builder) reach(h header, gap bool, key bool) {
 		if key {
 			hint = b.keySize
 		}
+		hint += hint / 8 // one that is a little larger than the last need not move
 		b.t.r.slab.Begin(hint)
 		*b = builder{t: b.t, syntax: b.syntax, started: true, suspect: gap,
 			keySize: b.keySize, size: b.size, marked: b.marked}
