@@ -71,7 +71,10 @@ const (
 )
 
 // catalog is the SQL side of a Store.
-type catalog struct{ db *meta.DB }
+type catalog struct {
+	db    *meta.DB
+	cache *cache
+}
 
 func readFault(op, stream string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -166,9 +169,10 @@ type indexRow struct {
 	trimmed   int64
 }
 
-// queryIndex reads index rows without their bodies.
-func queryIndex(ctx context.Context, q querier, where string, args ...any) ([]indexRow, error) {
-	rows, err := q.QueryContext(ctx, `SELECT stream, first, last, level, key, parts, fragments, size, trimmed
+// queryIndex reads index rows without their bodies. Directories never change, so they
+// are kept in the cache.
+func (c catalog) queryIndex(ctx context.Context, q querier, where string, args ...any) ([]indexRow, error) {
+	rows, err := q.QueryContext(ctx, `SELECT stream, first, last, level, key, fragments, size, trimmed
 		FROM fragments_index `+where, args...)
 	if err != nil {
 		return nil, err
@@ -176,21 +180,49 @@ func queryIndex(ctx context.Context, q querier, where string, args ...any) ([]in
 	defer rows.Close()
 	var out []indexRow
 	for rows.Next() {
-		var (
-			r     indexRow
-			first int64
-			parts []byte
-		)
-		if err := rows.Scan(&r.stream, &first, &r.last, &r.level, &r.key, &parts, &r.fragments, &r.size, &r.trimmed); err != nil {
+		var r indexRow
+		var first int64
+		if err := rows.Scan(&r.stream, &first, &r.last, &r.level, &r.key, &r.fragments, &r.size, &r.trimmed); err != nil {
 			return nil, err
 		}
 		r.first = Number(first)
-		if r.parts, err = unpackParts(parts); err != nil {
-			return nil, fmt.Errorf("index of %s from %d: %w", r.stream, first, err)
-		}
 		out = append(out, r)
 	}
-	return out, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].parts, err = c.parts(ctx, q, &out[i]); err != nil {
+			return nil, fmt.Errorf("index of %s from %d: %w", out[i].stream, out[i].first, err)
+		}
+	}
+	return out, nil
+}
+
+// parts reads the directory of an index row.
+func (c catalog) parts(ctx context.Context, q querier, r *indexRow) ([]part, error) {
+	key := cacheKey{fmt.Sprintf("parts/%s/%d", r.stream, r.level), int64(r.first)}
+	if v, ok := c.cache.get(key); ok {
+		return v.([]part), nil
+	}
+	rows, err := q.QueryContext(ctx, "SELECT parts FROM fragments_index WHERE stream = ? AND first = ? AND level = ?",
+		r.stream, int64(r.first), r.level)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() { // it was packed meanwhile
+		return nil, errors.Join(rows.Err())
+	}
+	var b []byte
+	if err := rows.Scan(&b); err != nil {
+		return nil, err
+	}
+	parts, err := unpackParts(b)
+	if err == nil {
+		c.cache.put(key, parts, 8*int64(len(b)))
+	}
+	return parts, err
 }
 
 func insertIndex(tx *sql.Tx, r indexRow) error {
@@ -233,7 +265,7 @@ func (c catalog) window(ctx context.Context, stream string, first Number, end in
 	}
 	defer func() { _ = tx.Rollback() }() // it only read
 	lo, hi := int64(first), end
-	w.index, err = queryIndex(ctx, tx, "WHERE stream = ? AND first < ? AND last > ? ORDER BY first", stream, hi, lo)
+	w.index, err = c.queryIndex(ctx, tx, "WHERE stream = ? AND first < ? AND last > ? ORDER BY first", stream, hi, lo)
 	if err == nil {
 		w.chunks, err = queryChunks(ctx, tx, "WHERE stream = ? AND first < ? AND last > ? ORDER BY first", stream, hi, lo)
 	}

@@ -168,7 +168,7 @@ func TestPackingChangesNoAnswer(t *testing.T) {
 			t.Fatalf("after packing at %v the timeline differs: %d spans, %d gaps; %d and %d before", at, len(got.Spans), len(got.Gaps), len(cover.Spans), len(cover.Gaps))
 		}
 	}
-	ix, err := queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = 'cam'")
+	ix, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = 'cam'")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func (s *Store) packHour(ctx context.Context, stream string, chunks []chunkRow) 
 func (s *Store) packUp(ctx context.Context, stream string, level int, after time.Duration) error {
 	limit := s.cfg.Clock.Now().Add(-after)
 	for {
-		first, err := queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND level = ? ORDER BY first LIMIT 1", stream, level-1)
+		first, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND level = ? ORDER BY first LIMIT 1", stream, level-1)
 		if err != nil {
 			return readFault("pack the index", stream, err)
 		}
@@ -138,7 +138,7 @@ func (s *Store) packUp(ctx context.Context, stream string, level int, after time
 		if end.After(limit) {
 			return nil
 		}
-		rows, err := queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND level = ? AND first < ? ORDER BY first",
+		rows, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND level = ? AND first < ? ORDER BY first",
 			stream, level-1, end.UnixMicro())
 		if err != nil {
 			return readFault("pack the index", stream, err)
@@ -184,7 +184,7 @@ func (s *Store) join(ctx context.Context, stream string, level int, key string, 
 		ix.trimmed = max(ix.trimmed, r.trimmed)
 	}
 	b := packIndex(stream, sections, ix.parts)
-	taken, err := queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND key = ?", stream, key)
+	taken, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND key = ?", stream, key)
 	if err == nil && len(taken) > 0 {
 		err = fmt.Errorf("%s is in use: penstock reindex puts it right", key)
 	}

@@ -378,7 +378,7 @@ func (s *Store) newest(ctx context.Context, stream string) (entry, bool, error) 
 	if err != nil || ok {
 		return e, ok, err
 	}
-	ix, err := queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? ORDER BY first DESC LIMIT 1", stream)
+	ix, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? ORDER BY first DESC LIMIT 1", stream)
 	if err != nil || len(ix) == 0 || len(ix[0].parts) == 0 {
 		return entry{}, false, readFault("read index", stream, err)
 	}

@@ -85,7 +85,7 @@ func (s *Store) trimLog(ctx context.Context, l *Log, horizon int64) (int, error)
 	l.trim.Lock()
 	defer l.trim.Unlock()
 	where := "WHERE stream = ? AND first < ? AND (last <= ? OR trimmed < ?) ORDER BY first"
-	index, err := queryIndex(ctx, s.cfg.Meta.Read(), where, l.id, horizon, horizon, horizon)
+	index, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), where, l.id, horizon, horizon, horizon)
 	if err != nil {
 		return 0, readFault("trim", l.id, err)
 	}

@@ -81,9 +81,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg.withDefaults(), logs: map[string]*Log{}, cat: catalog{cfg.Meta}}
+	s := &Store{cfg: cfg.withDefaults(), logs: map[string]*Log{}}
 	s.files, _ = storage.Files(cfg.Bucket)
 	s.cache = newCache(s.cfg.CacheSize)
+	s.cat = catalog{cfg.Meta, s.cache}
 	for _, w := range []*wake{&s.dirtyWake, &s.sealWake, &s.moveWake, &s.sweepWake, &s.idleWake} {
 		*w = make(wake, 1)
 	}
