@@ -44,11 +44,10 @@ func enlarge(c *net.UDPConn, n int) int {
 	return got
 }
 
-// mmsghdr is struct mmsghdr of recvmmsg(2).
+// mmsghdr is struct mmsghdr of recvmmsg(2). Go pads it as C does, on 32 bits and on 64.
 type mmsghdr struct {
 	hdr unix.Msghdr
 	n   uint32
-	_   [4]byte
 }
 
 // batch is what one recvmmsg fills.
