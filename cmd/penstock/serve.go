@@ -68,7 +68,7 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 // gcPercent is how much the heap may grow before it is collected. Nearly all of it is
 // media, which the collector frees without looking into it: collecting often costs a
 // hundredth of a core and saves a third of the memory. GOGC overrides it.
-const gcPercent = 25
+const gcPercent = 20
 
 // serve runs the server until ctx ends.
 func serve(ctx context.Context, t *terminal, c config, demo bool) error {
