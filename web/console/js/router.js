@@ -24,7 +24,8 @@ export const go = (...parts) => { location.hash = href(...parts); };
 export function amend(query) {
   const q = new URLSearchParams(query).toString();
   const { path } = parse();
-  history.replaceState(null, '', href(...path) + (q ? `?${q}` : ''));
+  const next = href(...path) + (q ? `?${q}` : '');
+  if (next !== location.hash) history.replaceState(null, '', next);
 }
 
 /** Takes the one-time link out of the address, so that it is in no history. */

@@ -182,9 +182,9 @@ export class Timeline {
     if (this.pointers.size === 2) { this.endDrag(true); this.pinch = this.spread(); return; }
     const zone = this.zone(p);
     const select = zone === 'band' && (this.selecting || e.shiftKey);
-    this.dragging = { zone: select ? 'select' : zone, x: p.x, from: this.time(p.x), view: { ...this.view }, moved: false };
+    this.dragging = { zone: select ? 'select' : zone, x: p.x, from: this.time(p.x), view: { ...this.view }, moved: false, touch: e.pointerType === 'touch' };
     this.o.hover(null);
-    this.drag(p);
+    if (!this.dragging.touch) this.drag(p);
   }
 
   spread() {
@@ -222,7 +222,8 @@ export class Timeline {
 
   drag(p) {
     const d = this.dragging;
-    if (Math.abs(p.x - d.x) > 3) d.moved = true;
+    if (Math.abs(p.x - d.x) > (d.touch ? 6 : 3)) d.moved = true;
+    if (d.touch && !d.moved) return; // it may be a tap, or the page being scrolled
     const t = Math.min(this.o.now(), this.time(Math.min(this.width, Math.max(0, p.x))));
     if (d.zone === 'band') { this.playhead = t; this.live = false; this.o.scrub(t); this.o.hover({ ...this.hint(p.x, 'band'), scrub: true }); }
     if (d.zone === 'from' && this.selection) this.setSelection({ from: Math.min(t, this.selection.to - 500), to: this.selection.to });
@@ -257,7 +258,12 @@ export class Timeline {
     const d = this.dragging;
     this.dragging = null;
     if (!d) return;
-    if (d.zone === 'band') { this.follow = true; this.o.scrubEnd(this.playhead); this.o.hover(null); }
+    if (d.zone === 'band' && (d.moved || !cancelled)) {
+      if (d.touch && !d.moved) this.playhead = Math.min(this.o.now(), this.time(d.x));
+      this.follow = true;
+      this.o.scrubEnd(this.playhead);
+    }
+    if (d.touch) this.o.hover(null);
     if (d.zone === 'over' || d.zone === 'axis') {
       const t = this.time(d.x);
       this.settle();

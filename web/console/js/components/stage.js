@@ -29,7 +29,7 @@ function Tags({ player, stream }) {
   const t = player.time.value;
   const behind = Math.max(0, serverNow() - t);
   const silent = player.silent.value || (stream.tracks || []).find((x) => x.kind === 'audio' && /^pcm/.test(x.codec))?.codec;
-  const text = !Number.isFinite(t) ? '' : live
+  const text = !Number.isFinite(t) || (live && !stream.live) ? '' : live
     ? (player.playing.value ? `live ${Number.isFinite(player.latency.value) ? span(Math.max(0, Math.round(player.latency.value / 10) * 10)) : ''}` : `paused · −${span(behind)}`)
     : `−${span(behind)} · recorded`;
   const gap = player.gap.value;

@@ -73,7 +73,7 @@ function Pull() {
         ${stale && html`<p class="mut small">The address or sign-in changed since this check.</p>`}
         ${(check.report || check.error) && html`<${Retention} value=${keep} onChange=${setKeep} bitrate=${0} />`}
         ${error && html`<p class="err" role="alert">${words(error)}</p>`}
-        ${(check.report || check.error) && html`<div class="row" style=${{ marginTop: '14px' }}><span class="grow mut small">${check.report?.ok ? '' : 'It can be added as it is: the server keeps trying.'}</span><button type="button" class=${`btn ${check.report?.ok ? 'pri' : ''}`} disabled=${!ready} onClick=${create}>${busy ? 'Adding…' : check.report?.ok ? `Keep ${kept(keep)} and start recording` : 'Add it anyway'}</button></div>`}
+        ${(check.report || check.error) && html`<div class="row" style=${{ marginTop: '14px' }}><span class="grow mut small">${check.report?.ok ? '' : 'It can be added as it is: the server keeps trying.'}</span><button type="button" class=${`btn ${check.report?.ok ? 'pri' : ''}`} disabled=${!ready} onClick=${create}>${busy ? 'Adding…' : check.report?.ok ? `Keep ${kept(keep).replace(/ d$/, ' days')} and start recording` : 'Add it anyway'}</button></div>`}
         ${!check.report && !check.error && !check.busy && html`<p class="mut">Nothing is recorded before you say so.</p>`}
       </div></div></div>`;
 }

@@ -5,7 +5,7 @@ import { instant } from '../format.js';
 /** @typedef {{number:string, start:number, end:number, bytes:number, gap:string, run:number}} Head  times in ms */
 
 const PAGE = 120e3;
-const FRESH = 900; // ms that a page that may still grow is believed
+const FRESH = 1500; // ms that a page that may still grow is believed
 const MOST = 200; // pages kept
 
 /** @returns {Head} */

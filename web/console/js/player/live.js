@@ -53,6 +53,7 @@ export class Live {
     if (anew) this.fresh();
     const buffer = /** @type {Buffer} */ (this.buffer);
     this.waiting = [];
+    this.offset = NaN;
     if (plan.muted) this.o.onsilent?.(plan.muted);
     try {
       await buffer.type(plan.mime);
@@ -68,7 +69,7 @@ export class Live {
     this.ready = false;
     this.started = false;
     this.marks = [];
-    this.offset = NaN;
+    this.tail = 0;
     const b = new Buffer(this.video);
     b.onerror = (err) => { if (b === this.buffer && err.name !== 'AbortError') this.fail(err); };
     this.buffer = b;
@@ -91,7 +92,9 @@ export class Live {
   feed(data, at) {
     const t = timing(data, this.plan.clock);
     if (t) {
-      if (Number.isNaN(this.offset)) this.offset = -t.start + 1;
+      // A new run, or a sender that came back, goes on where the last one ended.
+      if (Number.isNaN(this.offset)) this.offset = (this.tail || 1) - t.start;
+      this.tail = t.end + this.offset;
       this.marks.push({ media: t.start + this.offset, server: at });
       if (this.marks.length > 600) this.marks.splice(0, 300);
       if (t.frame) this.frame = t.frame;
