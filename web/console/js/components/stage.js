@@ -33,7 +33,7 @@ function Tags({ player, stream }) {
     ? (player.playing.value ? `live ${Number.isFinite(player.latency.value) ? span(Math.max(0, Math.round(player.latency.value / 10) * 10)) : ''}` : `paused · −${span(behind)}`)
     : `−${span(behind)} · recorded`;
   const gap = player.gap.value;
-  return html`${gap && html`<div class="note" role="status">skipped ${span(gap.end - gap.start)} that is missing${gap.reason ? `: ${gap.reason}` : ''}</div>`}<div class="tags">
+  return html`${gap && html`<div class="note" role="status">${Number.isFinite(gap.start) ? `skipped ${span(gap.end - gap.start)} that is missing${gap.reason ? `: ${gap.reason}` : ''}` : 'nothing is recorded there: this is the first picture after it'}</div>`}<div class="tags">
     ${player.skipped.value > 0 && html`<span class="tag" role="status">${player.skipped.value} frames skipped to stay live; the recording has them</span>`}
     ${silent && html`<span class="tag">no sound here: ${soundName(silent)}</span>`}
     ${player.rate.value !== 1 && html`<span class="tag">${player.rate.value}×</span>`}
