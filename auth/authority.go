@@ -29,6 +29,7 @@ type Authority struct {
 	hashes chan struct{} // bounds memory: each password check takes passwordMemory
 	proved *provedPasswords
 	gauges *metrics
+	deeds  *deeds
 
 	reload sync.Mutex // one load at a time; taken before mu
 
@@ -77,8 +78,8 @@ func Open(ctx context.Context, c Config) (*Authority, error) {
 	a := &Authority{
 		config: c, ring: ring, log: c.Logger,
 		limits: newLimiter(), hashes: make(chan struct{}, passwordsAtOnce), proved: newProvedPasswords(c.Rand),
-		gauges: newMetrics(c.Registerer),
-		used:   map[string]use{}, sessions: map[string]*session{},
+		gauges: newMetrics(c.Registerer), deeds: newDeeds(),
+		used: map[string]use{}, sessions: map[string]*session{},
 		holds: map[*hold]struct{}{}, watchers: map[*Revocations]struct{}{},
 	}
 	if err := a.checkMasterKey(ctx); err != nil {
@@ -137,6 +138,7 @@ func (a *Authority) Run(ctx context.Context) error {
 				a.log.Warn("cannot write down when keys were last used", "err", err)
 			}
 			a.limits.forget(now)
+			a.sumUp(ctx, now)
 		}
 	}
 }

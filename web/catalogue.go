@@ -87,6 +87,7 @@ func createStream(c *call) error {
 		return err
 	}
 	st := streams.Stream{Account: c.principal.Account, Region: c.s.c.Region, Name: body.Name, Tags: body.Tags, Created: c.s.c.Clock.Now()}
+	c.object = st.ARN()
 	if err := c.may(auth.CreateStream, st.ARN()); err != nil {
 		return err
 	}
@@ -100,6 +101,7 @@ func createStream(c *call) error {
 	if st, err = c.s.c.Catalogue.Create(c.r.Context(), st); err != nil {
 		return err
 	}
+	c.object = st.ARN()
 	c.w.Header().Set("Location", "/v1/streams/"+st.Name)
 	c.s.answer(c.w, http.StatusCreated, c.s.view(c.r.Context(), st))
 	return nil

@@ -67,12 +67,14 @@ func createKey(c *call) error {
 	if err != nil {
 		return err
 	}
+	c.object = issued.ID
 	c.s.answer(c.w, http.StatusCreated, issuedView{keyView: viewKey(issued.KeyInfo), AccessKeyID: issued.ID,
 		SecretAccessKey: issued.Secret.Reveal(), Token: issued.Token.Reveal()})
 	return nil
 }
 
 func removeKey(c *call) error {
+	c.object = c.r.PathValue("id")
 	if err := c.s.c.Auth.RemoveKeyOf(c.r.Context(), c.principal.Account, c.r.PathValue("id")); err != nil {
 		return err
 	}

@@ -203,11 +203,26 @@ func liveSocket(c *call) error {
 	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
 		return err
 	}
-	return c.s.c.Live.ServeSocket(c.w, c.r, c.stream, func(ctx context.Context, name string) (streams.Stream, error) {
+	// A socket may add the same stream again and again: one line each for its start and end.
+	ends := map[string]func(){}
+	defer func() {
+		for _, ended := range ends {
+			ended()
+		}
+	}()
+	return c.s.c.Live.ServeSocket(c.w, c.r, c.stream, func(_ context.Context, name string) (streams.Stream, error) {
 		st, err := c.s.c.Catalogue.Get(c.principal.Account, name)
 		if err != nil || c.may(auth.DescribeStream, st.ARN()) != nil {
-			return streams.Stream{}, fault.New(fault.NotFound, "find stream", name, "no such stream")
+			err := fault.New(fault.NotFound, "find stream", name, "no such stream")
+			c.s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: auth.GetMedia, Object: name, Remote: remoteHost(c.r), Err: err})
+			return streams.Stream{}, err
 		}
-		return st, c.may(auth.GetMedia, st.ARN())
+		err = c.may(auth.GetMedia, st.ARN())
+		if err != nil {
+			c.s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: auth.GetMedia, Object: st.ARN(), Remote: remoteHost(c.r), Err: err})
+		} else if ends[st.ID] == nil && st.ID != c.stream.ID {
+			ends[st.ID] = c.watching(auth.GetMedia, st.ARN())
+		}
+		return st, err
 	})
 }

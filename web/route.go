@@ -56,6 +56,7 @@ type call struct {
 	principal auth.Principal
 	session   auth.Session // of the cookie; zero with another proof
 	stream    streams.Stream
+	object    string // of the audit log, where a handler knows it better than the path
 }
 
 // json answers v with status 200.
@@ -86,6 +87,7 @@ func (s *Server) mount(table []route) *http.ServeMux {
 func (s *Server) enter(rt route, w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: w, r: r}
 	if err := s.admit(rt, c); err != nil {
+		c.note(rt, c.tried(), "", err)
 		s.fail(w, r, err)
 		return
 	}
@@ -95,7 +97,7 @@ func (s *Server) enter(rt route, w http.ResponseWriter, r *http.Request) {
 		defer release()
 		c.r = r.WithContext(ctx)
 	}
-	if err := rt.Handle(c); err != nil {
+	if err := s.handle(rt, c); err != nil {
 		s.fail(w, c.r, err)
 	}
 }

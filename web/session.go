@@ -136,6 +136,7 @@ func setPassword(c *call) error {
 		}
 		person = c.principal.Account + "/" + auth.AdminName
 	}
+	c.object = person
 	if err := c.s.c.Auth.SetPassword(c.r.Context(), person, body.Password); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type site struct {
 	server *Server
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, change ...func(*auth.Config)) *site {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
 	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema()}})
@@ -37,7 +37,11 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(func() { check(t, db.Close()) })
 	key, err := auth.NewMasterKey(make([]byte, 32))
 	check(t, err)
-	a, err := auth.Open(ctx, auth.Config{Meta: db, MasterKey: key})
+	accounts := auth.Config{Meta: db, MasterKey: key}
+	for _, f := range change {
+		f(&accounts)
+	}
+	a, err := auth.Open(ctx, accounts)
 	check(t, err)
 	store, err := fragments.Open(ctx, fragments.Config{Dir: filepath.Join(dir, "open"), Bucket: mem.New(mem.Config{}), Meta: db})
 	check(t, err)

@@ -12,6 +12,9 @@ func tokened(more ...param) []param { return append(more, tokenParam) }
 
 func window(more ...param) []param { return append(append([]param{}, windowParams...), more...) }
 
+// socketPath is the live socket's: what it begins and ends is known.
+const socketPath = "/v1/streams/{name}/ws"
+
 // table is every route of the server. Paths of the AWS services join it with their issues.
 func table() []route {
 	const one = "/v1/streams/{name}"
@@ -51,6 +54,6 @@ func table() []route {
 		{Method: "GET", Path: one + "/vod.m3u8", Action: auth.GetHLS, On: toStream, Door: mediaDoor, Summary: "Playlist on demand", Query: window(tokenParam), Answer: "application/vnd.apple.mpegurl", Handle: vodPlaylist},
 		{Method: "GET", Path: one + "/clip.mp4", Action: auth.GetClip, On: toStream, Door: mediaDoor, Summary: "One MP4 of the window; byte ranges are honoured", Query: window(tokenParam), Answer: "video/mp4", Handle: showClip},
 		{Method: "GET", Path: one + "/still.jpg", Action: auth.GetImages, On: toStream, Door: mediaDoor, Summary: "The nearest frame at or before an instant", Query: tokened(param{"at", "RFC 3339 or -10m; newest when absent"}, param{"width", "pixels"}), Answer: "image/jpeg", Handle: showStill},
-		{Method: "GET", Path: one + "/ws", Action: auth.GetMedia, On: toStream, Door: mediaDoor, Summary: "Live fragmented MP4 over a WebSocket; one socket carries many streams", Query: tokened(), Answer: "video/mp4", Handle: liveSocket},
+		{Method: "GET", Path: socketPath, Action: auth.GetMedia, On: toStream, Door: mediaDoor, Summary: "Live fragmented MP4 over a WebSocket; one socket carries many streams", Query: tokened(), Answer: "video/mp4", Handle: liveSocket},
 	}
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"net/netip"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
 
 	"penstock/auth"
 	"penstock/ingest/onvif"
@@ -123,14 +126,40 @@ type rtspAuth struct {
 
 // Authenticate finds out who calls and whether they may push to or play the stream.
 func (r *rtspAuth) Authenticate(ctx context.Context, a rtsp.Ask) (rtsp.Grant, error) {
-	p, err := r.identify(ctx, a)
-	if err != nil {
-		return rtsp.Grant{}, err
-	}
 	action := auth.GetMedia
 	if a.Action == rtsp.Push {
 		action = auth.PutMedia
 	}
+	p, err := r.identify(ctx, a)
+	var grant rtsp.Grant
+	if err == nil {
+		grant, err = r.admit(ctx, p, action, a)
+	}
+	switch {
+	case err != nil && !a.None():
+		r.auth.Note(ctx, p, auth.Deed{Action: action, Object: a.Stream, Remote: a.Remote, Err: err})
+	case err == nil && a.Method != string(base.Describe):
+		r.watch(ctx, p, action, a, &grant)
+	}
+	return grant, err
+}
+
+// watch notes that a session begins, and its end when the grant is given back. The
+// question without credentials that begins each RTSP sign-in is no refusal, and what
+// DESCRIBE shows is no media.
+func (r *rtspAuth) watch(ctx context.Context, p auth.Principal, action auth.Action, a rtsp.Ask, g *rtsp.Grant) {
+	deed := auth.Deed{Action: action, Object: g.Stream.ARN(), Remote: a.Remote, Detail: "start"}
+	begin, release := time.Now(), g.Release
+	r.auth.Note(ctx, p, deed)
+	g.Release = func() {
+		release()
+		deed.Detail = "stop after " + time.Since(begin).Round(time.Second).String()
+		r.auth.Note(ctx, p, deed)
+	}
+}
+
+// admit asks whether p may do action to the stream that the path names.
+func (r *rtspAuth) admit(ctx context.Context, p auth.Principal, action auth.Action, a rtsp.Ask) (rtsp.Grant, error) {
 	about := auth.Context{SourceIP: a.Remote, Secure: a.Secure}
 	st, err := r.find(ctx, p, a, about)
 	if err != nil {
@@ -170,6 +199,7 @@ func (r *rtspAuth) find(ctx context.Context, p auth.Principal, a rtsp.Ask, about
 		return st, fault.New(fault.NotFound, "find stream", a.Stream, "no such stream, and this key may not create it")
 	}
 	st, err = r.catalogue.Create(ctx, fresh)
+	r.auth.Note(ctx, p, auth.Deed{Action: auth.CreateStream, Object: fresh.ARN(), Remote: a.Remote, Detail: "on a first push", Err: err})
 	if fault.Is(err, fault.InUse) { // two pushes at once
 		return r.catalogue.Get(p.Account, a.Stream)
 	}
