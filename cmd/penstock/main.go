@@ -61,7 +61,7 @@ func rootCommand(t *terminal) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), streamCommand(t), cameraCommand(t),
-		clipCommand(t), snapshotCommand(t), verifyCommand(t), reindexCommand(t), configCommand(t), healthCommand(t), versionCommand(t))
+		clipCommand(t), snapshotCommand(t), verifyCommand(t), reindexCommand(t), authCommand(t), auditCommand(t), configCommand(t), healthCommand(t), versionCommand(t))
 	return root
 }
 

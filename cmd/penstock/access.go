@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"penstock/auth"
+	"penstock/auth/audit"
+	"penstock/internal/fault"
+	"penstock/internal/host"
+)
+
+// question is what `penstock auth` asks the accounts about.
+type question struct {
+	principal, action, resource, source string
+	secure                              bool
+}
+
+// authCommand explains decisions: it changes nothing.
+func authCommand(t *terminal) *cobra.Command {
+	l := &local{t: t}
+	cmd := &cobra.Command{Use: "auth", Short: "Ask who may do what, and which statement says so (on the data directory)"}
+	l.bind(cmd)
+	var q question
+	test := &cobra.Command{Use: "test", Short: "Say whether a key or person may do something; exits 4 when not", Args: cobra.NoArgs,
+		Example: "  penstock auth test --principal PSAK... --action kinesisvideo:GetMedia --resource arn:aws:kinesisvideo:us-east-1:000000000000:stream/front/1767323045000",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return l.testAccess(cmd.Context(), q) }}
+	test.Flags().StringVar(&q.principal, "principal", "", "key id or person's name")
+	who := &cobra.Command{Use: "who-can", Short: "List who may do something", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return l.whoCan(cmd.Context(), q) }}
+	for _, c := range []*cobra.Command{test, who} {
+		c.Flags().StringVar(&q.action, "action", "", "such as kinesisvideo:GetMedia or penstock:ManageKeys")
+		c.Flags().StringVar(&q.resource, "resource", "", "ARN of a stream (`penstock stream info`), or arn:aws:penstock::ACCOUNT:system")
+		c.Flags().StringVar(&q.source, "source-ip", "", "the caller's address, for policies that ask for it")
+		c.Flags().BoolVar(&q.secure, "tls", false, "the caller comes over TLS")
+	}
+	cmd.AddCommand(test, who)
+	return cmd
+}
+
+func (q question) check() error {
+	switch {
+	case strings.Count(q.action, ":") != 1:
+		return usageError{fmt.Errorf("--action %q: not SERVICE:OPERATION", q.action)}
+	case !strings.HasPrefix(q.resource, "arn:") || strings.Count(q.resource, ":") < 5:
+		return usageError{fmt.Errorf("--resource %q: not an ARN", q.resource)}
+	}
+	return nil
+}
+
+func (q question) context() auth.Context { return auth.Context{SourceIP: q.source, Secure: q.secure} }
+
+// testAccess prints the decision on one principal.
+func (l *local) testAccess(ctx context.Context, q question) (err error) {
+	if err := q.check(); err != nil {
+		return err
+	}
+	a, done, err := l.authority(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	p, err := a.Find(q.principal)
+	if err != nil {
+		return err
+	}
+	d := a.Explain(p, auth.Action(q.action), q.resource, q.context())
+	fmt.Fprintf(l.t.out, "%s  %s  %s\n", verdict(d), d.Principal, decided(d))
+	if !d.Allowed {
+		return fault.New(fault.Denied, q.action, q.resource, d.Reason)
+	}
+	return nil
+}
+
+// whoCan prints the principals that are allowed, and those that a statement denies.
+func (l *local) whoCan(ctx context.Context, q question) error {
+	if err := q.check(); err != nil {
+		return err
+	}
+	a, done, err := l.authority(ctx)
+	if err != nil {
+		return err
+	}
+	list := a.WhoCan(auth.Action(q.action), q.resource, q.context())
+	if err := done(); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(l.t.out, 0, 4, 3, ' ', 0)
+	fmt.Fprintln(w, "DECISION\tPRINCIPAL\tBY")
+	allowed := 0
+	for _, d := range list {
+		if d.Allowed {
+			allowed++
+		}
+		if d.Allowed || d.Statement > 0 {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", verdict(d), d.Principal, decided(d))
+		}
+	}
+	fmt.Fprintf(l.t.err, "%d of %d people and keys may\n", allowed, len(list))
+	return w.Flush()
+}
+
+func verdict(d auth.Decision) string {
+	if d.Allowed {
+		return "allow"
+	}
+	return "deny"
+}
+
+// decided names the statement that decided, or says why none did.
+func decided(d auth.Decision) string {
+	if d.Statement > 0 && d.Sid != "" {
+		return d.Reason + " (Sid " + d.Sid + ")"
+	}
+	return d.Reason
+}
+
+// auditCommand checks the audit logs: the server's, and that of commands like this one.
+func auditCommand(t *terminal) *cobra.Command {
+	l := &local{t: t}
+	cmd := &cobra.Command{Use: "audit", Short: "Check the audit log"}
+	l.bind(cmd)
+	cmd.AddCommand(&cobra.Command{Use: "verify", Short: "Follow the chain of hashes; says where it breaks", Args: cobra.NoArgs,
+		Long: "Follows the chain of hashes through the audit logs of a data directory, server running or not.\n\n" +
+			"Lines cut off at the end do not show by themselves: note the newest hash elsewhere and look for it again.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return l.verifyAudit(cmd.Context()) }})
+	return cmd
+}
+
+func (l *local) verifyAudit(ctx context.Context) error {
+	c, err := l.settle()
+	if err != nil {
+		return err
+	}
+	dirs, err := filepath.Glob(filepath.Join(c.Data, "audit", "*"))
+	if err != nil {
+		return err
+	}
+	if len(dirs) == 0 {
+		return fmt.Errorf("verify audit log of %s: %w", c.Data, fs.ErrNotExist)
+	}
+	broken := 0
+	for _, dir := range dirs {
+		r, err := audit.Verify(ctx, host.OS{}, dir)
+		if err != nil {
+			return err
+		}
+		words := "good"
+		if r.Problem != "" {
+			broken++
+			words = "BROKEN: " + r.Problem
+		}
+		fmt.Fprintf(l.t.out, "%s  %d lines  newest %s  %s\n", filepath.Base(dir), r.Lines, newest(r), words)
+	}
+	if broken > 0 {
+		return partly{fmt.Errorf("%d of %d audit logs were changed or are damaged", broken, len(dirs))}
+	}
+	return nil
+}
+
+func newest(r audit.Report) string {
+	if r.Newest == "" {
+		return "-"
+	}
+	return r.Newest
+}
