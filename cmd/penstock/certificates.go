@@ -66,6 +66,11 @@ func (cs *certificates) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get, NextProtos: []string{"h2", "http/1.1"}}
 }
 
+// rtsps is config for RTSP over TLS, which is no HTTP.
+func (cs *certificates) rtsps() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get}
+}
+
 func (cs *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

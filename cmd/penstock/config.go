@@ -24,6 +24,7 @@ type config struct {
 	HTTP      string   `yaml:"http"`
 	RTSP      string   `yaml:"rtsp"`
 	RTSPUDP   string   `yaml:"rtsp_udp"`
+	RTSPS     string   `yaml:"rtsps"` // only with TLS
 	PublicURL string   `yaml:"public_url"`
 	Account   string   `yaml:"account"`
 	Region    string   `yaml:"region"`
@@ -59,7 +60,7 @@ type config struct {
 // defaults are what holds when nobody says otherwise.
 func defaults() config {
 	c := config{
-		Data: "penstock-data", HTTP: "127.0.0.1:8080", RTSP: "127.0.0.1:8554", RTSPUDP: "auto",
+		Data: "penstock-data", HTTP: "127.0.0.1:8080", RTSP: "127.0.0.1:8554", RTSPUDP: "auto", RTSPS: "127.0.0.1:8322",
 		Account: "000000000000", Region: "us-east-1", LogLevel: "info", LogFormat: "text",
 	}
 	c.Storage.Fragment = span(2 * time.Second)
@@ -152,7 +153,7 @@ func parseConfig(c *config, r io.Reader) error {
 // file, PENSTOCK_S3_SECRET_KEY_FILE, as container platforms hand them over.
 func overlayEnv(c *config, env func(string) (string, bool)) error {
 	texts := map[string]*string{
-		"DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "PUBLIC_URL": &c.PublicURL,
+		"DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "RTSPS": &c.RTSPS, "PUBLIC_URL": &c.PublicURL,
 		"ACCOUNT": &c.Account, "REGION": &c.Region, "LOG_LEVEL": &c.LogLevel, "LOG_FORMAT": &c.LogFormat,
 		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key,
 		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
@@ -188,8 +189,8 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 
 // Validate names the first field that cannot be.
 func (c *config) Validate() error {
-	for field, addr := range map[string]string{"http": c.HTTP, "rtsp": c.RTSP} {
-		if addr == "off" && field == "rtsp" {
+	for field, addr := range map[string]string{"http": c.HTTP, "rtsp": c.RTSP, "rtsps": c.RTSPS} {
+		if addr == "off" && field != "http" {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
@@ -232,7 +233,12 @@ func (c *config) Validate() error {
 
 // loopbackOnly reports whether every listener is out of reach of other machines.
 func (c *config) loopbackOnly() bool {
-	return isLoopback(c.HTTP) && (c.RTSP == "off" || isLoopback(c.RTSP))
+	return isLoopback(c.HTTP) && (c.RTSP == "off" || isLoopback(c.RTSP)) && (!c.rtspsOn() || isLoopback(c.RTSPS))
+}
+
+// rtspsOn reports whether RTSP over TLS is served: where RTSP is, and a certificate.
+func (c *config) rtspsOn() bool {
+	return c.RTSP != "off" && c.RTSPS != "off" && (c.TLS.Auto || c.TLS.Cert != "")
 }
 
 func isLoopback(addr string) bool {

@@ -38,6 +38,7 @@ type daemon struct {
 	storeName string
 	url       string
 	rtspAddr  string
+	rtspsAddr string // empty: RTSP over TLS is off
 	local     bool
 	started   time.Time
 

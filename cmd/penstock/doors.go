@@ -73,11 +73,14 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 	if d.c.RTSP == "off" {
 		return in, nil
 	}
-	in.rtsp, err = rtsp.New(rtsp.Config{
+	conf := rtsp.Config{
 		Address: d.c.RTSP, UDPAddress: d.udpAddress(), Hub: rtsp.OnHub(d.hub), Authenticator: &rtspAuth{d.auth, d.catalogue, d.c.Account, d.c.Region},
 		Logger: d.log.With("component", "rtsp"), Registerer: d.registry,
-	})
-	if err != nil {
+	}
+	if d.c.rtspsOn() {
+		conf.TLSAddress, conf.TLS = d.c.RTSPS, d.tls.rtsps()
+	}
+	if in.rtsp, err = rtsp.New(conf); err != nil {
 		return in, err
 	}
 	if err := in.rtsp.Open(ctx); err != nil {
@@ -85,6 +88,9 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 	}
 	d.rtsp = in.rtsp
 	d.rtspAddr = friendly(in.rtsp.Addr().String())
+	if secure := in.rtsp.TLSAddr(); secure != nil {
+		d.rtspsAddr = friendly(secure.String())
+	}
 	if notice := in.rtsp.Notice(); notice != "" {
 		d.log.Warn(notice, "component", "rtsp")
 	}

@@ -13,10 +13,10 @@ import (
 
 // serveFlags are the flags that lie over environment and file.
 type serveFlags struct {
-	config                                       string
-	data, http, rtsp, publicURL, account, region string
-	allow                                        []string
-	demo                                         bool
+	config                                              string
+	data, http, rtsp, rtsps, publicURL, account, region string
+	allow                                               []string
+	demo                                                bool
 }
 
 func serveCommand(t *terminal) *cobra.Command {
@@ -38,6 +38,7 @@ func serveCommand(t *terminal) *cobra.Command {
 	fl.StringVar(&f.data, "data", d.Data, "the one folder with all state")
 	fl.StringVar(&f.http, "http", d.HTTP, "address of console, API and playback")
 	fl.StringVar(&f.rtsp, "rtsp", d.RTSP, "address that cameras push to and players read from, or off")
+	fl.StringVar(&f.rtsps, "rtsps", d.RTSPS, "address of RTSP over TLS, once a certificate is configured, or off")
 	fl.StringVar(&f.publicURL, "public-url", "", "what people type to get here, behind a proxy")
 	fl.StringVar(&f.account, "account", d.Account, "default account, 12 digits")
 	fl.StringVar(&f.region, "region", d.Region, "region that ARNs name")
@@ -56,7 +57,7 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 	if err != nil {
 		return c, err
 	}
-	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region} {
+	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "rtsps": &c.RTSPS, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region} {
 		if fl := cmd.Flags().Lookup(name); fl != nil && fl.Changed {
 			*to = fl.Value.String()
 		}
@@ -102,8 +103,14 @@ func (d *daemon) greet(ctx context.Context, out io.Writer) {
 	if link, err := d.signInLink(ctx); err == nil {
 		lines = append(lines, [2]string{"sign in", link + "   (once, within 15 minutes)"})
 	}
+	if d.tls != nil && d.c.TLS.Auto {
+		lines = append(lines, [2]string{"certificate", "self-signed; SHA-256 " + d.tls.fingerprint()})
+	}
 	if d.rtspAddr != "" {
 		lines = append(lines, [2]string{"push video", "rtsp://key:TOKEN@" + d.rtspAddr + "/NAME"})
+	}
+	if d.rtspsAddr != "" {
+		lines = append(lines, [2]string{"", "rtsps://key:TOKEN@" + d.rtspsAddr + "/NAME"})
 	}
 	lines = append(lines,
 		[2]string{"make a key", "penstock key create --role producer" + d.dataFlag()},
