@@ -94,8 +94,9 @@ func (s *Session) lastMedia() time.Time {
 }
 
 // Write takes a sample, in the producer's decode order, and the ownership of its Data.
-// It never waits for a viewer or a disk. Samples before the first key frame, and those
-// of tracks that are not of the session, are counted and left out. An error means that
+// It never waits for a viewer or a disk. Pictures before the first key frame, and samples
+// of tracks that are not of the session, are counted and left out; so is, uncounted, sound
+// before the first picture. An error means that
 // the session is over: replaced (fault.InUse), closed or its stream deleted (fault.Expired).
 func (s *Session) Write(m media.Sample) error {
 	st := s.st
@@ -122,7 +123,9 @@ func (s *Session) Write(m media.Sample) error {
 	key := m.Sync && i == s.ref
 	if !s.started {
 		if !key && s.video && now.Sub(s.since) < keyFrameWait {
-			st.figures.lose(lostNoKeyFrame, 1)
+			if i == s.ref { // sound of the moment before the first picture is no loss
+				st.figures.lose(lostNoKeyFrame, 1)
+			}
 			return nil
 		}
 		s.started = true

@@ -70,7 +70,7 @@ func TestWhatComesBeforeAKeyFrameIsCounted(t *testing.T) {
 	l := r.hub.Listen(r.st.ID, streams.ListenOptions{})
 	defer l.Close()
 	c.frames(20)
-	if st := r.hub.State(r.st.ID); st.Status != streams.Connecting || st.Lost[streams.LostNoKeyFrame] != 40 || st.Reason != "waiting for the first key frame" {
+	if st := r.hub.State(r.st.ID); st.Status != streams.Connecting || st.Lost[streams.LostNoKeyFrame] != 20 || st.Reason != "waiting for the first key frame" {
 		t.Errorf("%s %q %v", st.Status, st.Reason, st.Lost)
 	}
 	if got := drain(l); len(got) != 0 {

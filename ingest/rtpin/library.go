@@ -180,7 +180,13 @@ func newLATM(t *track, f *format.MPEG4AudioLATM) (depacketizer, error) {
 	d.emit = func(ts uint32) {
 		e := mpeg4audio.AudioMuxElement{StreamMuxConfig: f.StreamMuxConfig}
 		if e.Unmarshal(element) != nil {
-			t.r.stats.Malformed++
+			// GStreamer's payloader moves the configuration by a few bits when it carries an
+			// extension; then the library reads the framing wrong. Frames are told by length.
+			if au, ok := plainElement(element); ok {
+				t.emitAudio(ts, 0, t.small(au))
+			} else {
+				t.r.stats.Malformed++
+			}
 			return
 		}
 		n := int64(0)
@@ -192,4 +198,16 @@ func newLATM(t *track, f *format.MPEG4AudioLATM) (depacketizer, error) {
 		}
 	}
 	return d, nil
+}
+
+// plainElement takes apart an AudioMuxElement of one frame: its length, in bytes that
+// are 255 until the last, and the frame (ISO/IEC 14496-3 table 1.44, frameLengthType 0).
+func plainElement(b []byte) (au []byte, ok bool) {
+	for i, size := 0, 0; i < len(b); i++ {
+		size += int(b[i])
+		if b[i] != 255 {
+			return b[i+1:], size > 0 && i+1+size == len(b)
+		}
+	}
+	return nil, false
 }

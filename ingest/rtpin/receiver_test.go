@@ -43,6 +43,11 @@ func (b *box) Write(s media.Sample) error {
 	if b.err != nil {
 		return b.err
 	}
+	for _, t := range b.tracks[len(b.tracks)-1] { // tests count from the first packet
+		if t.ID == s.Track {
+			s.DTS -= t.Ticks(mediaStart)
+		}
+	}
 	b.samples = append(b.samples, s)
 	return nil
 }
@@ -238,6 +243,18 @@ func TestSoundComesOutAsItWentIn(t *testing.T) {
 		got := b.of(id)
 		if len(got) != 3 || got[2].DTS != 2*step {
 			t.Errorf("track %d: %d samples", id, len(got))
+		}
+	}
+}
+
+func TestLATMFramesAreToldByLength(t *testing.T) {
+	long := append([]byte{255, 255, 2}, bytes.Repeat([]byte{7}, 512)...)
+	if au, ok := plainElement(long); !ok || len(au) != 512 {
+		t.Errorf("512 bytes: %d, %v", len(au), ok)
+	}
+	for _, bad := range [][]byte{nil, {0}, {2, 1}, {1, 1, 1}, {255}, {255, 255}} {
+		if _, ok := plainElement(bad); ok {
+			t.Errorf("% x is a frame", bad)
 		}
 	}
 }

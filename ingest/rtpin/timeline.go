@@ -18,6 +18,10 @@ const (
 	slewShare  = 200
 	// jump is how many seconds between two samples are a jump of the timestamps.
 	jump = 10
+	// mediaStart is the media time of a session's first packet. Pictures that are decoded
+	// before the first is shown, and tracks that a report moves back, stay above zero,
+	// which is as low as the time fields of MP4 go.
+	mediaStart = 30 * time.Second
 	// ntpEpoch is 1900 in Unix seconds.
 	ntpEpoch = -2208988800
 )
@@ -63,7 +67,7 @@ func (l *timeline) begin(ts uint32, arrival time.Time, r *Receiver) {
 	if l.reported {
 		l.reportExt = l.ext + int64(int32(l.reportTS-ts))
 	}
-	l.base = l.ticks(arrival.Sub(r.start)) - l.ext
+	l.base = l.ticks(mediaStart+arrival.Sub(r.start)) - l.ext
 	if off, ok := l.misaligned(r); ok {
 		l.base += off
 	}

@@ -97,6 +97,18 @@ func TestJumpsArePassedOnAndEndTheWallClock(t *testing.T) {
 	}
 }
 
+// TestMediaTimeIsNeverNegative: MP4 cannot say it, and pictures are decoded before they
+// are shown.
+func TestMediaTimeIsNeverNegative(t *testing.T) {
+	l := timeline{clock: 90000}
+	r := &Receiver{start: epoch}
+	pts, _ := l.at(0, epoch, r)
+	order := dtsOrder{depth: reorderMax, step: 90000}
+	if dts := order.next(pts); dts < 0 || l.ticks(alignMax) > dts {
+		t.Errorf("the first of %d pictures a second apart is decoded at %d", reorderMax, dts)
+	}
+}
+
 func TestDTSOfReorderedPictures(t *testing.T) {
 	for name, c := range map[string]struct {
 		depth int
