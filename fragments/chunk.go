@@ -37,6 +37,7 @@ type chunk struct {
 	acked   int        // entries that left flying since the chunk was opened
 	durable int64      // bytes known durable
 
+	inHand         bool  // a writer is writing to it
 	dirty, syncing bool  // waits for a sync; is being synced
 	full           bool  // takes no more
 	dead           error // a write or sync failed: never to be synced again

@@ -37,15 +37,12 @@ type Config struct {
 	SyncEvery time.Duration
 	// Parallel is how many files are written, and how many synced, at once. 0: 4.
 	Parallel int
-	// SyncWhole syncs the whole file system of Dir with one call when many files wait. It
-	// pays where the data directory has its file system to itself.
-	SyncWhole bool
 	// ChunkSpan closes a chunk after so long. 0: 60 s.
 	ChunkSpan time.Duration
 	// ChunkSize closes a chunk at so many bytes. 0: 64 MiB.
 	ChunkSize int64
 	// SpoolLimit bounds the bytes of sealed chunks that wait in Dir for the upload. Beyond
-	// it the oldest waiting chunks are lost, counted, and shown as a gap. 0: 20 GB.
+	// it Append refuses: what was acknowledged is never dropped. 0: 20 GB.
 	SpoolLimit int64
 	// MinFree is the space below which the oldest video is deleted, so that the metadata
 	// can still be written. 0: 256 MiB, or a twentieth of the file system if that is less.

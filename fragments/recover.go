@@ -105,7 +105,25 @@ func (s *Store) recover(ctx context.Context) error {
 	for stream, chunks := range found {
 		s.adoptFound(stream, chunks, cause)
 	}
-	return nil
+	return readFault("recover fragments", s.cfg.Dir, s.knowTrimmed(ctx))
+}
+
+// knowTrimmed has the sweeper finish what was begun on streams that nobody asks for any
+// more, such as deleted ones.
+func (s *Store) knowTrimmed(ctx context.Context) error {
+	rows, err := s.cfg.Meta.Read().QueryContext(ctx, "SELECT stream FROM fragments_streams WHERE horizon > 0")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var stream string
+		if err := rows.Scan(&stream); err != nil {
+			return err
+		}
+		s.Log(stream, nil)
+	}
+	return rows.Err()
 }
 
 // reopen reads an open chunk file. A file without a usable record is set aside or, when

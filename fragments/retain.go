@@ -263,6 +263,9 @@ const freeStep = 10 * time.Minute
 // makeRoom deletes the oldest video of all streams, down to each one's guaranteed
 // minimum, until the disk has room again or nothing is left to delete.
 func (s *Store) makeRoom(ctx context.Context) error {
+	if s.files == nil {
+		return nil // the media is elsewhere; the spool empties itself
+	}
 	for {
 		total, free, err := s.cfg.FS.Space(s.cfg.Dir)
 		if err != nil {

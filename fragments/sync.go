@@ -127,7 +127,7 @@ func (s *Store) sync(c *chunk) {
 		s.abandon(c, err)
 	case c.dead == nil:
 		c.synced, c.durable = max(c.synced, min(n-c.acked, len(c.flying))), size
-		if c.dirty {
+		if c.dirty { // written to meanwhile
 			c.dirty = false
 			s.soil(c)
 		}
@@ -183,7 +183,7 @@ func (l *Log) ack() {
 
 // settle hands a full chunk whose fragments are all durable to the sealer; l.mu is held.
 func (s *Store) settle(c *chunk) {
-	if !c.full || len(c.flying) > 0 || c.syncing || c.sealing {
+	if !c.full || len(c.flying) > 0 || c.syncing || c.inHand || c.sealing {
 		return
 	}
 	c.sealing = true // once only

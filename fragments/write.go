@@ -74,6 +74,7 @@ func (s *Store) turn(l *Log, w *scratch) {
 	c := l.current(s.cfg.Clock.Now(), batch)
 	if c != nil {
 		c.hold()
+		c.inHand = true
 	}
 	l.mu.Unlock()
 	var err error
@@ -201,6 +202,9 @@ func (s *Store) written(l *Log, c *chunk, batch []*pending, err error) {
 	l.mu.Lock()
 	l.writing = nil // l.waiting stays: this writer still has the log
 	fresh := c != nil && c.size == 0
+	if c != nil {
+		c.inHand = false
+	}
 	switch {
 	case len(batch) == 0:
 	case err != nil:
@@ -210,6 +214,7 @@ func (s *Store) written(l *Log, c *chunk, batch []*pending, err error) {
 		}
 	case c.dead != nil: // a sync failed meanwhile
 		l.requeue(batch)
+		s.settle(c)
 	default:
 		if fresh {
 			l.chunks = append(l.chunks, c)
