@@ -408,3 +408,42 @@ func TestALinkWorksOnce(t *testing.T) {
 		t.Errorf("made by another process: %v", err)
 	}
 }
+
+// TestUnknownNamesTakeTheSameWork takes all turns at hashing away: whoever is refused
+// without waiting for one was recognised by time.
+func TestUnknownNamesTakeTheSameWork(t *testing.T) {
+	r := newRig(t)
+	if err := r.a.SetPassword(t.Context(), AdminName, "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.a.AddPerson(t.Context(), "", "guest", RoleViewer, nil); err != nil {
+		t.Fatal(err)
+	}
+	stored := r.a.dir.Load().names[DefaultAccount+"/"+AdminName].password
+	if a, b := strings.Split(stored, "$"), strings.Split(dummyHash, "$"); a[3] != b[3] || len(a[4]) != len(b[4]) || len(a[5]) != len(b[5]) {
+		t.Errorf("unknown names are checked against %q, people against %q", b[3:], a[3])
+	}
+	for range passwordsAtOnce {
+		r.a.hashes <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, name := range []string{AdminName, "guest", "nobody", "111111111111/admin"} {
+		if _, err := r.a.Password(ctx, name, "wrong", "192.0.2.9:1"); !fault.Is(err, fault.Throttled) {
+			t.Errorf("%s was refused without a turn at hashing: %v", name, err)
+		}
+	}
+	for range passwordsAtOnce {
+		<-r.a.hashes
+	}
+	var words []string
+	for _, name := range []string{AdminName, "guest", "nobody", "111111111111/admin"} {
+		_, err := r.a.Password(t.Context(), name, "wrong", "192.0.2.9:1")
+		words = append(words, fmt.Sprint(err))
+	}
+	for _, w := range words {
+		if w != words[0] {
+			t.Errorf("the answers differ: %q", words)
+		}
+	}
+}

@@ -46,7 +46,7 @@ func (l *limiter) allow(now time.Time, remote, name string) error {
 	wait := max(address.wait(now, addressBurst), person.wait(now, nameBurst))
 	if wait > 0 {
 		return fault.New(fault.Throttled, "sign in", "", fmt.Sprintf("too many failed tries; wait %d s", int(wait/time.Second)+1)).
-			WithHint("wait, or make a one-time link on the server with `penstock password link`")
+			WithAfter(wait).WithHint("wait, or make a one-time link on the server with `penstock link`")
 	}
 	address.charge(now)
 	person.charge(now)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 
 	"penstock/internal/fault"
 )
@@ -60,7 +62,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case kind == fault.Unauthentic:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="penstock"`)
 	case kind == fault.Throttled && w.Header().Get("Retry-After") == "":
-		w.Header().Set("Retry-After", "2")
+		// Whole seconds, rounded up (RFC 9110 10.2.3).
+		w.Header().Set("Retry-After", strconv.Itoa(max(2, int((fault.AfterOf(err)+time.Second-1)/time.Second))))
 	}
 	s.answer(w, statusOf(kind), body)
 }

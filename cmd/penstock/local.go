@@ -202,6 +202,9 @@ func linkCommand(t *terminal) *cobra.Command {
 			return err
 		}
 		at := "http://" + friendly(c.HTTP)
+		if c.TLS.Auto || c.TLS.Cert != "" {
+			at = "https://" + friendly(c.HTTP)
+		}
 		if c.PublicURL != "" {
 			at = strings.TrimRight(c.PublicURL, "/")
 		}

@@ -7,6 +7,7 @@ package fault
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // Kind says what a caller can do about an error.
@@ -57,6 +58,8 @@ type Error struct {
 	Resource string // to what: a stream's name, an object's key; may be empty
 	Hint     string // what to do next, for a person; may be empty
 	Err      error  // the cause; may be nil
+	// After is when the same call may succeed, with Throttled; zero: soon.
+	After time.Duration
 }
 
 // Error joins operation, resource and cause the way STYLE asks:
@@ -103,6 +106,28 @@ func (e *Error) WithHint(hint string) *Error {
 	c := *e
 	c.Hint = hint
 	return &c
+}
+
+// WithAfter returns a copy of e that says when to try again.
+func (e *Error) WithAfter(d time.Duration) *Error {
+	c := *e
+	c.After = d
+	return &c
+}
+
+// AfterOf returns the first wait in err's chain, or 0.
+func AfterOf(err error) time.Duration {
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return 0
+		}
+		if e.After > 0 {
+			return e.After
+		}
+		err = e.Err
+	}
+	return 0
 }
 
 // KindOf returns the Kind of the first Error in err's chain, or Internal.
