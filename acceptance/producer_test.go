@@ -12,6 +12,8 @@ import (
 	"penstock/internal/testcam"
 )
 
+const tcp = gortsplib.TransportTCP
+
 // push sends the synthetic camera to address until ctx ends, and connects again
 // whenever the server is gone.
 func push(ctx context.Context, address string, transport gortsplib.Transport) {
@@ -77,7 +79,7 @@ func producers(t *testing.T, s *server, names []string) {
 	done := make(chan struct{}, len(names))
 	for _, name := range names {
 		go func() {
-			push(ctx, s.pushURL(name), gortsplib.TransportTCP)
+			push(ctx, s.pushURL(name), tcp)
 			done <- struct{}{}
 		}()
 	}

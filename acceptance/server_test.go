@@ -47,17 +47,17 @@ func TestMain(m *testing.M) {
 
 // server is one running Penstock.
 type server struct {
-	t     testing.TB
-	dir   string // data directory
-	http  string // host:port
-	rtsp  string
-	link  string
-	token string // of an admin key
-	args  []string
-	env   []string
+	t      testing.TB
+	dir    string // data directory
+	http   string // host:port
+	rtsp   string
+	link   string
+	token  string // of an admin key
+	args   []string
+	env    []string
+	strict bool // cameras on the loopback interface are refused, as they are by default
 
-	mu   sync.Mutex
-	log  bytes.Buffer
+	log  *journal
 	cmd  *exec.Cmd
 	done chan struct{}
 }
@@ -65,15 +65,19 @@ type server struct {
 // start runs the server on ports of its own until the test ends.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), http: freeAddress(t), rtsp: freeAddress(t), args: args}
+	return startWith(t, &server{dir: t.TempDir(), args: args})
+}
+
+// startWith runs a server whose directory, environment and arguments are set already.
+func startWith(t testing.TB, s *server) *server {
+	t.Helper()
+	s.t, s.http, s.rtsp, s.log = t, freeAddress(t), freeAddress(t), &journal{}
 	s.newKey()
 	s.up()
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			t.Logf("the server's last words:\n%s", tail(s.log.String(), 6000))
+			t.Logf("the server's last words:\n%s", tail(s.words(), 6000))
 		}
 	})
 	return s
@@ -94,7 +98,9 @@ func freeAddress(t testing.TB) string {
 
 func (s *server) newKey() {
 	s.t.Helper()
-	out, err := exec.Command(binary, "key", "create", "--admin", "-o", "json", "--data", s.dir).Output()
+	create := exec.Command(binary, "key", "create", "--admin", "-o", "json", "--data", s.dir)
+	create.Env = append(os.Environ(), s.env...)
+	out, err := create.Output()
 	if err != nil {
 		s.t.Fatalf("key create: %v\n%s", err, stderr(err))
 	}
@@ -116,10 +122,13 @@ func stderr(err error) []byte {
 // up starts the process and waits for the link that it prints.
 func (s *server) up() {
 	s.t.Helper()
-	args := append([]string{"serve", "--data", s.dir, "--http", s.http, "--rtsp", s.rtsp, "--allow-address", "127.0.0.0/8"}, s.args...)
+	args := append([]string{"serve", "--data", s.dir, "--http", s.http, "--rtsp", s.rtsp}, s.args...)
+	if !s.strict {
+		args = append(args, "--allow-address", "127.0.0.0/8")
+	}
 	s.cmd = exec.Command(binary, args...)
 	s.cmd.Env = append(os.Environ(), s.env...)
-	s.cmd.Stderr = lockedWriter{s}
+	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -133,7 +142,7 @@ func (s *server) up() {
 		defer close(s.done)
 		sc := bufio.NewScanner(out)
 		for sc.Scan() {
-			fmt.Fprintln(lockedWriter{s}, sc.Text())
+			fmt.Fprintln(s.log, sc.Text())
 			if m := linkPattern.FindString(sc.Text()); m != "" {
 				links <- m
 			}
@@ -162,18 +171,33 @@ func (s *server) up() {
 
 var linkPattern = regexp.MustCompile(`https?://\S+/#link=\S+`)
 
-type lockedWriter struct{ s *server }
-
-func (w lockedWriter) Write(p []byte) (int, error) {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	return w.s.log.Write(p)
+// journal is what the server writes to its standard output and error.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
-func (s *server) words() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
+// Write appends.
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+// String returns all of it.
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
+}
+
+func (s *server) words() string { return s.log.String() }
+
+// as is the same server for a subtest.
+func (s *server) as(t testing.TB) *server {
+	c := *s
+	c.t = t
+	return &c
 }
 
 // kill is kill -9.
