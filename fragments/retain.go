@@ -257,16 +257,21 @@ func (s *Store) oldest(ctx context.Context, before int64) ([]string, []int64, er
 	return streams, at, rows.Err()
 }
 
-// freeStep is how much of the oldest video one step of making room deletes.
-const freeStep = 10 * time.Minute
+// One step of making room deletes freeShare of the time since the oldest video, and no
+// more than freeStep: a small disk must not lose all that it has at once.
+const (
+	freeStep  = 10 * time.Minute
+	freeShare = 8
+)
 
 // makeRoom deletes the oldest video of all streams, down to each one's guaranteed
-// minimum, until the disk has room again or nothing is left to delete.
+// minimum, until the disk has room again. When every stream is at its minimum and there
+// still is none, the oldest goes too: what happens now counts for more.
 func (s *Store) makeRoom(ctx context.Context) error {
 	if s.files == nil {
 		return nil // the media is elsewhere; the spool empties itself
 	}
-	for {
+	for widen := int64(1); ; {
 		total, free, err := s.cfg.FS.Space(s.cfg.Dir)
 		if err != nil {
 			return fault.Wrap(fault.Internal, "look for free space", s.cfg.Dir, err)
@@ -274,16 +279,21 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		if free >= 2*s.minFree(total) {
 			return nil
 		}
-		guarantee := max(s.cfg.Guarantee, 0)
-		limit := s.cfg.Clock.Now().Add(-guarantee).UnixMicro()
+		now := s.cfg.Clock.Now()
+		limit := now.Add(-max(s.cfg.Guarantee, 0)).UnixMicro()
 		streams, at, err := s.oldest(ctx, limit)
+		if err == nil && len(streams) == 0 && free < s.minFree(total) {
+			limit = now.UnixMicro()
+			streams, at, err = s.oldest(ctx, limit)
+		}
 		if err != nil {
 			return readFault("look for the oldest video", "", err)
 		}
 		if len(streams) == 0 {
 			return nil
 		}
-		horizon := min(at[0]+freeStep.Microseconds(), limit)
+		step := min((now.UnixMicro()-at[0])/freeShare, freeStep.Microseconds()) + 1
+		horizon := min(at[0]+step*widen, limit)
 		deleted := 0
 		for i, stream := range streams {
 			if at[i] >= horizon {
@@ -305,9 +315,14 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		if err := s.emptyTrash(ctx); err != nil {
 			return err
 		}
-		if deleted == 0 && horizon == limit {
-			return nil
+		if deleted == 0 {
+			if horizon == limit {
+				return nil
+			}
+			widen *= 2 // the step was shorter than a chunk
+			continue
 		}
+		widen = 1
 		s.cfg.Logger.Warn("the oldest video was deleted because the disk is full", "fragments", deleted, "until", micro(horizon))
 	}
 }

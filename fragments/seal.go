@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -218,7 +219,10 @@ func (s *Store) noteUpload(err error) {
 			return
 		}
 		s.met.failures.WithLabelValues("upload").Inc()
-		words = err.Error()
+		words = strings.TrimRight(err.Error(), ".")
+		if hint := fault.HintOf(err); hint != "" {
+			words += "; " + hint
+		}
 	}
 	s.mu.Lock()
 	changed := (s.uploadErr == "") != (words == "")

@@ -90,8 +90,12 @@ func (d *daemon) openBucket(ctx context.Context) (storage.Bucket, error) {
 		d.log.Info("S3 store", "can", report.String())
 	}
 	measured := metered.New(metered.Config{Bucket: store, Store: "s3", Registerer: d.registry})
-	return retry.New(retry.Config{Bucket: measured, Registerer: d.registry}), nil
+	return retry.New(retry.Config{Bucket: measured, Attempts: s3Attempts, Registerer: d.registry}), nil
 }
+
+// s3Attempts makes one operation give up after about four seconds: the store of
+// recordings tries uploads again for ever and says so, and a viewer does not wait longer.
+const s3Attempts = 5
 
 // s3Config is what package s3 takes of the settings: TLS, unless the endpoint is a
 // URL with http://.

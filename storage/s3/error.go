@@ -33,7 +33,7 @@ func meaning(e minio.ErrorResponse) answer {
 		// into it: the next try works.
 		return answer{fault.Throttled, ""}
 	case "AccessDenied", "AllAccessDisabled":
-		return answer{fault.Denied, "allow this key to put, get, list and delete in the bucket"}
+		return answer{fault.Denied, "check the secret key, and allow this key to put, get, list and delete in the bucket"}
 	case "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "InvalidSecurity", "AuthorizationHeaderMalformed":
 		return answer{fault.Unauthentic, "check the access key, the secret key and the region"}
 	case "RequestTimeTooSkewed":
@@ -51,7 +51,7 @@ func meaning(e minio.ErrorResponse) answer {
 	case s == http.StatusPreconditionFailed:
 		return answer{fault.InUse, ""}
 	case s == http.StatusForbidden:
-		return answer{fault.Denied, "allow this key to put, get, list and delete in the bucket"}
+		return answer{fault.Denied, "check the secret key, and allow this key to put, get, list and delete in the bucket"}
 	case s == http.StatusUnauthorized:
 		return answer{fault.Unauthentic, "check the access key and the secret key"}
 	case s == http.StatusTooManyRequests, s == http.StatusServiceUnavailable:
