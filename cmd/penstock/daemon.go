@@ -65,9 +65,10 @@ func openDaemon(ctx context.Context, c config, withDemo bool, log *slog.Logger) 
 	}
 	d = &daemon{c: c, log: log, dir: dir, started: time.Now(), local: c.loopbackOnly(), registry: prometheus.NewRegistry()}
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	opened := d // a failing return sets d to nil
 	defer func() {
 		if err != nil {
-			d.close()
+			opened.close()
 		}
 	}()
 	if err := os.MkdirAll(dir, 0o700); err != nil {

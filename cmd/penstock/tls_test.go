@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -165,4 +166,23 @@ func TestWithoutACertificateNothingListensForRTSPS(t *testing.T) {
 	if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "rtsps") {
 		t.Errorf("rtsps nowhere: %v", err)
 	}
+}
+
+// TestAServerThatCannotOpenSaysWhy meets the first error after something was opened.
+func TestAServerThatCannotOpenSaysWhy(t *testing.T) {
+	dir := t.TempDir()
+	newKey(t, dir, "--admin")
+	t.Setenv("PENSTOCK_MASTER_KEY", strings.Repeat("ab", 32))
+	c := defaults()
+	c.Data, c.HTTP, c.RTSP = dir, "127.0.0.1:0", "off"
+	if _, err := openDaemon(t.Context(), c, false, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "master key") {
+		t.Errorf("another master key: %v", err)
+	}
+	t.Setenv("PENSTOCK_MASTER_KEY", "")
+	os.Unsetenv("PENSTOCK_MASTER_KEY")
+	d, err := openDaemon(t.Context(), c, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatalf("the directory stays locked: %v", err)
+	}
+	d.close()
 }
