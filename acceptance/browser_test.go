@@ -197,7 +197,8 @@ func TestBrowserAddsACamera(t *testing.T) {
 		t.Fatalf("the form has %s fields", n)
 	}
 	p.do(chromedp.Focus(`form .g2 input.in:not([type=password])`, chromedp.ByQuery), chromedp.SendKeys(`form .g2 input.in:not([type=password])`, "admin", chromedp.ByQuery),
-		chromedp.SetValue("#name", "", chromedp.ByQuery), chromedp.SendKeys("#name", "sim", chromedp.ByQuery), chromedp.Submit("#name", chromedp.ByQuery))
+		chromedp.Focus("#name", chromedp.ByQuery), chromedp.Evaluate(`document.querySelector('#name').select()`, nil), chromedp.SendKeys("#name", "sim", chromedp.ByQuery),
+		chromedp.Evaluate(`document.querySelector('#name').form.requestSubmit()`, nil))
 	p.until("the ladder ends well", "[...document.querySelectorAll('li[aria-current=step]')].some(e => /3/.test(e.innerText))", 60*time.Second)
 	p.shot("add-ladder")
 	p.do(chromedp.Evaluate(`[...document.querySelectorAll('button')].find(b => /^(Add|Keep|Record)/.test(b.innerText.trim())).click()`, nil))

@@ -236,19 +236,23 @@ func TestAnUnknownNameTakesAsLong(t *testing.T) {
 	if err := r.a.SetPassword(t.Context(), AdminName, "correct horse"); err != nil {
 		t.Fatal(err)
 	}
+	tries := 0
 	measure := func(user string) time.Duration {
-		best := time.Hour
-		for i := range 5 {
-			start := time.Now()
-			r.a.Password(t.Context(), user, fmt.Sprint("wrong ", i), fmt.Sprintf("10.0.%d.%d", i, len(user)))
-			best = min(best, time.Since(start))
+		tries++
+		start := time.Now()
+		r.a.Password(t.Context(), user, fmt.Sprint("wrong ", tries), fmt.Sprintf("10.0.%d.%d", tries, len(user)))
+		return time.Since(start)
+	}
+	// Taken in turn and the shortest of each, again when the machine was busy: what is
+	// looked for is the tens of milliseconds of a hash that is not computed.
+	known, unknown := time.Hour, time.Hour
+	for range 12 {
+		known, unknown = min(known, measure(AdminName)), min(unknown, measure("nobody-at-all"))
+		if ratio := float64(known) / float64(unknown); tries >= 8 && ratio > 0.5 && ratio < 2 {
+			return
 		}
-		return best
 	}
-	known, unknown := measure(AdminName), measure("nobody-at-all")
-	if ratio := float64(known) / float64(unknown); ratio < 0.5 || ratio > 2 {
-		t.Errorf("known %v, unknown %v", known, unknown)
-	}
+	t.Errorf("known %v, unknown %v", known, unknown)
 }
 
 func TestBruteForceIsSlowedDown(t *testing.T) {
