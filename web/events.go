@@ -11,13 +11,23 @@ import (
 	"penstock/streams"
 )
 
-// heartbeat keeps an idle event stream open through proxies.
-const heartbeat = 15 * time.Second
+const (
+	// heartbeat keeps an idle event stream open through proxies.
+	heartbeat = 15 * time.Second
+	// eventTimeout is how long one event may take to leave; then the reader is gone.
+	eventTimeout = 30 * time.Second
+)
 
 // showEvents sends state changes as server-sent events: `stream` with a stream's
 // view, `deleted` with its name. The console starts from GET /v1/streams and
 // applies these; a lost connection is mended by reading the list again.
 func showEvents(c *call) error {
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	if c.r.Method == http.MethodHead {
+		return nil // the headers are the answer, and end
+	}
 	flush := http.NewResponseController(c.w)
 	states, changes := c.s.c.Hub.Subscribe(), c.s.c.Catalogue.Watch()
 	defer states.Close()
@@ -64,9 +74,6 @@ func showEvents(c *call) error {
 			}
 		}
 	}()
-	h := c.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
 	c.w.WriteHeader(http.StatusOK)
 	if err := flush.Flush(); err != nil {
 		return fault.Wrap(fault.Internal, "send events", "", err)
@@ -85,13 +92,18 @@ func (c *call) pump(out <-chan event, flush *http.ResponseController) error {
 	defer beat.Stop()
 	for {
 		var err error
+		var due event
 		select {
 		case <-c.r.Context().Done():
 			return nil
 		case <-beat.C:
+		case due = <-out:
+		}
+		_ = flush.SetWriteDeadline(time.Now().Add(eventTimeout))
+		if due.name == "" {
 			_, err = fmt.Fprint(c.w, ": still here\n\n")
-		case e := <-out:
-			err = writeEvent(c.w, e)
+		} else {
+			err = writeEvent(c.w, due)
 		}
 		beat.Reset(heartbeat)
 		if err != nil || flush.Flush() != nil {

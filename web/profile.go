@@ -1,7 +1,9 @@
 package web
 
 import (
+	"net/http"
 	"net/http/pprof"
+	"time"
 
 	"penstock/internal/fault"
 )
@@ -10,6 +12,8 @@ import (
 // memory go, never what is in it. profile and trace take ?seconds=.
 func showProfile(c *call) error {
 	c.w.Header().Set("Cache-Control", "no-store")
+	// It takes as long as it was asked to. A writer without deadlines goes without.
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
 	switch name := c.r.PathValue("profile"); name {
 	case "profile":
 		pprof.Profile(c.w, c.r)

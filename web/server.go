@@ -46,6 +46,9 @@ const (
 	// DefaultMaxConns bounds open connections: each costs about 20 kB here, so the
 	// default stays under 200 MB whoever calls.
 	DefaultMaxConns = 8192
+	// answerTimeout is how long an answer may take to leave, where what makes it sets no
+	// deadline of its own: a caller who reads nothing must not keep a connection for ever.
+	answerTimeout = 5 * time.Minute
 	// shutdownGrace is how long running requests get when the server ends.
 	shutdownGrace = 2 * time.Second
 )
@@ -143,6 +146,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
+	// A writer without deadlines (a test's recorder) goes without.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 	if _, pattern := s.mux.Handler(r); pattern != "" {
 		s.mux.ServeHTTP(w, r)
 		return
