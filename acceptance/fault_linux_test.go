@@ -1,0 +1,318 @@
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/internal/camsim"
+	"penstock/internal/repotest"
+)
+
+// cameras starts n pushed demo cameras and waits until each has recorded something.
+func cameras(s *server, n int) []string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("cam%d", i))
+	}
+	producers(s.t.(*testing.T), s, names)
+	for _, name := range names {
+		recorded(s, name, 1)
+	}
+	return names
+}
+
+// quick asks for a path and fails when the answer takes more than most.
+func (s *server) quick(path string, most time.Duration) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.http+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Errorf("while the disk stands still: %v", err)
+		return
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		s.t.Errorf("while the disk stands still: %s: %s", path, res.Status)
+	}
+}
+
+// durable waits until every listed fragment is.
+func (s *server) durable(names []string) {
+	s.t.Helper()
+	for _, name := range names {
+		s.until("all of "+name+" is durable up to now", 30*time.Second, func() error {
+			all, kept := s.fragments(name), s.persisted(name)
+			if len(kept) < len(all)-2 {
+				return fmt.Errorf("%d of %d", len(kept), len(all))
+			}
+			return nil
+		})
+	}
+}
+
+func TestAStalledDiskLosesNothing(t *testing.T) {
+	v := newVolume(t, "ext4", 512)
+	s := startWith(t, &server{dir: v.data()})
+	names := cameras(s, 8)
+	v.freeze()
+	began := time.Now()
+	for time.Since(began) < 10*time.Second {
+		s.quick("/livez", time.Second)
+		s.quick("/v1/streams/cam0", 2*time.Second)
+		s.quick("/v1/streams", 2*time.Second)
+		s.quick("/v1/streams/cam1/live.m3u8", 3*time.Second)
+		if got := pictures(t, s.pushURL("cam2"), "-rtsp_transport", "tcp", "-t", "1"); len(got) < 20 {
+			t.Errorf("a viewer who comes while the disk stands still sees %d pictures of 1 s", len(got))
+		}
+	}
+	// The disk did stand still: what is listed is not durable.
+	if all, kept := s.fragments("cam0"), s.persisted("cam0"); len(all)-len(kept) < 3 {
+		t.Errorf("%d of %d fragments are durable on a disk that takes nothing", len(kept), len(all))
+	}
+	v.thaw()
+	t.Logf("the disk stood still for %v", time.Since(began).Round(time.Millisecond))
+	s.durable(names)
+	for _, name := range names {
+		if heads := s.unbroken(name, time.Time{}); name == "cam0" {
+			s.plays(name, heads, 25)
+		}
+		if gaps := s.gaps(name); len(gaps) > 0 {
+			t.Errorf("%s: gaps %+v", name, gaps)
+		}
+	}
+}
+
+// gap is a piece of the timeline where nothing is.
+type gap struct {
+	Start, End time.Time
+	Reason     string
+}
+
+// gaps are those of a stream's timeline between its first fragment and its last.
+func (s *server) gaps(name string) []gap {
+	s.t.Helper()
+	heads := s.fragments(name)
+	if len(heads) == 0 {
+		return nil
+	}
+	var line struct{ Gaps []gap }
+	s.get(fmt.Sprintf("/v1/streams/%s/timeline?start=%d&end=%d&resolution=1ms", name, heads[0].Start.UnixMicro(), heads[len(heads)-1].End.UnixMicro()), &line)
+	return line.Gaps
+}
+
+// heavy is a film of about megabits a second.
+func heavy(t testing.TB, megabits int) camsim.Material {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "heavy.mp4")
+	rate := fmt.Sprintf("%dM", megabits)
+	out, err := exec.Command(repotest.Need(t, "ffmpeg"), "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=4,noise=alls=90:allf=t+u",
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "0", "-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", "1M", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("make a film: %v\n%s", err, out)
+	}
+	clip, err := camsim.Load(file, 25)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clip
+}
+
+// pushMaterial pushes material to streams until the test ends.
+func pushMaterial(t *testing.T, s *server, names []string, m camsim.Material) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, len(names))
+	for _, name := range names {
+		go func() {
+			ended <- camsim.Push(ctx, camsim.PushConfig{URL: "rtsp://" + s.rtsp + "/" + name, Username: "key", Password: s.token, Material: m})
+		}()
+	}
+	t.Cleanup(func() {
+		stop()
+		for range names {
+			<-ended // pushing broke when the server stopped, or now
+		}
+	})
+}
+
+func TestAStallBeyondTheBudgetIsShown(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t, "ext4", 512)
+	s := startWith(t, &server{dir: v.data(), env: []string{"PENSTOCK_STALL_BUDGET=16MiB"}})
+	names := []string{"a", "b"}
+	pushMaterial(t, s, names, heavy(t, 16)) // 4 MB/s
+	for _, name := range names {
+		recorded(s, name, 1)
+	}
+	v.freeze()
+	began := time.Now()
+	s.hears(10*time.Second, "behind")
+	time.Sleep(time.Until(began.Add(10 * time.Second))) // about 40 MB
+	v.thaw()
+	s.until("the disk has caught up", 30*time.Second, func() error {
+		if text := s.problems(); text != "" {
+			return errors.New(text)
+		}
+		return nil
+	})
+	lost := uint64(0)
+	for _, name := range names {
+		lost += s.stream(name).Lost
+		s.until("a gap of "+name, 10*time.Second, func() error {
+			for _, g := range s.gaps(name) {
+				if strings.Contains(g.Reason, "the disk did not keep up") && g.End.Sub(g.Start) > time.Second {
+					return nil
+				}
+			}
+			return fmt.Errorf("gaps %+v, fragments %+v", s.gaps(name), s.fragments(name))
+		})
+	}
+	if counted := s.metric("penstock_fragments_lost_total"); lost == 0 || counted == 0 {
+		t.Errorf("%d samples are counted as lost, %v fragments in the metrics", lost, counted)
+	}
+}
+
+func TestAFullDiskKeepsTheNewest(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t, "ext4", 200)
+	config := save(t, "penstock.yaml", []byte("storage:\n  chunk: 4s\n"))
+	s := startWith(t, &server{dir: v.data(), args: []string{"--config", config}})
+	if err := os.WriteFile(filepath.Join(v.dir, "others.bin"), make([]byte, 100<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"a", "b"}
+	pushMaterial(t, s, names, heavy(t, 16))
+	first := map[string]head{}
+	for _, name := range names {
+		recorded(s, name, 2)
+		first[name] = s.fragments(name)[0]
+	}
+	s.hears(60*time.Second, "The disk is full", "oldest")
+	full := time.Now()
+	time.Sleep(12 * time.Second) // 48 MB more than there is room for
+	for _, name := range names {
+		s.until("the newest of "+name+" is kept and the oldest is not", 20*time.Second, func() error {
+			heads, kept := s.fragments(name), s.persisted(name)
+			switch {
+			case len(heads) == 0 || len(kept) == 0:
+				return errors.New("nothing is there")
+			case !heads[0].Start.After(first[name].Start):
+				return errors.New("the first fragment is still there")
+			case time.Since(kept[len(kept)-1].End) > 8*time.Second:
+				return fmt.Errorf("the newest that is durable is %v old", time.Since(kept[len(kept)-1].End))
+			}
+			return nil
+		})
+		s.unbroken(name, full)
+	}
+	s.quick("/livez", time.Second)
+}
+
+func TestDamagedChunksAreHiddenAlone(t *testing.T) {
+	t.Parallel()
+	config := save(t, "penstock.yaml", []byte("storage:\n  chunk: 4s\n"))
+	s := startWith(t, &server{dir: t.TempDir(), args: []string{"--config", config}})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := pushing(ctx, s, "a")
+	var files []string
+	s.until("chunks in the bucket", 60*time.Second, func() error {
+		if files = chunkFiles(t, filepath.Join(s.dir, "bucket"), ".chk"); len(files) < 6 {
+			return fmt.Errorf("%d chunks", len(files))
+		}
+		return nil
+	})
+	stop()
+	<-ended
+	s.stop()
+	bad := []string{files[0], files[2], files[4]}
+	damage(t, bad[0])
+	if err := os.Truncate(bad[1], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(bad[2]); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(binary, "verify", s.dir).CombinedOutput()
+	if err == nil {
+		t.Errorf("verify found nothing:\n%s", out)
+	}
+	for _, file := range bad {
+		if !strings.Contains(string(out), filepath.Base(file)) {
+			t.Errorf("verify does not name %s:\n%s", filepath.Base(file), out)
+		}
+	}
+	s.up()
+	s.playsAround(len(files))
+}
+
+// damage turns bytes over in the middle of a file.
+func damage(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(b) / 3; i < len(b)/3+1000; i++ {
+		b[i] ^= 0x5a
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// playsAround checks that what is not damaged plays, that the list answers, and that the
+// holes have a reason.
+func (s *server) playsAround(chunks int) {
+	s.t.Helper()
+	good, refused := 0, 0
+	for _, h := range s.fragments("a") {
+		status, body, _ := s.do(http.MethodGet, "/v1/streams/a/fragments/"+h.Number.String()+".mp4", nil)
+		if status != http.StatusOK {
+			refused++
+			continue
+		}
+		if n := decodes(s.t, save(s.t, "f.mp4", body)); n == 0 {
+			s.t.Errorf("fragment %s is empty", h.Number)
+		}
+		good++
+	}
+	if good < chunks-3 {
+		s.t.Errorf("%d fragments play, %d do not; there were %d chunks", good, refused, chunks)
+	}
+	s.until("the holes are on the timeline", 15*time.Second, func() error {
+		reasons := 0
+		for _, g := range s.gaps("a") {
+			if strings.Contains(g.Reason, "damaged") {
+				reasons++
+			}
+		}
+		if reasons < 2 {
+			return fmt.Errorf("gaps %+v", s.gaps("a"))
+		}
+		return nil
+	})
+	// What cannot be read is not offered again once it was found out.
+	left := s.fragments("a")
+	if i := slices.IndexFunc(left, func(h head) bool {
+		status, _, _ := s.do(http.MethodGet, "/v1/streams/a/fragments/"+h.Number.String()+".mp4", nil)
+		return status != http.StatusOK
+	}); i >= 0 {
+		s.t.Errorf("fragment %s is listed and cannot be read", left[i].Number)
+	}
+	s.quick("/v1/streams/a/vod.m3u8?start=-10m", 3*time.Second)
+}
