@@ -83,29 +83,52 @@ func Segment(f *fragments.Fragment, tracks []media.Track) ([]byte, error) {
 // follow each other in the log.
 func Breaks(a, b fragments.Head) bool { return a.Run != b.Run || b.Gap != fragments.CauseNone }
 
-// Before returns the newest fragment of log that starts at or before at. Its search
-// widens from at backwards, so its cost does not grow with what is stored. With nothing
-// that old it is fault.NotFound.
+// How Before looks: close by first, since media is there as a rule; then in the few
+// stretches of media before at that the timeline names.
+const (
+	closeBy       = 15 * time.Second
+	stretchesBack = 8
+)
+
+// Before returns the newest fragment of log that starts at or before at. It reads a few
+// heads and, where at lies in a gap, the timeline: what is stored makes it no slower.
+// With nothing that old it is fault.NotFound.
 func Before(ctx context.Context, log *fragments.Log, at time.Time) (fragments.Head, error) {
+	nothing := fault.New(fault.NotFound, "find media", "", "nothing is recorded at or before that time").
+		WithHint("the timeline shows what there is")
 	first, ok := log.First()
-	for span := 15 * time.Second; ok; span *= 8 {
-		from := at.Add(-span)
-		var found fragments.Head
-		for h, err := range log.Select(ctx, fragments.Range{Start: from, End: at.Add(time.Microsecond)}) {
-			if err != nil {
-				return fragments.Head{}, err
-			}
-			if !h.Start.After(at) {
-				found = h
-			}
-		}
-		if found.Number != 0 {
-			return found, nil
-		}
-		if from.Before(first.Start) {
-			break
+	if !ok || first.Start.After(at) {
+		return fragments.Head{}, nothing
+	}
+	if last, ok := log.Last(); ok && at.After(last.End) {
+		at = last.End
+	}
+	if h, err := newest(ctx, log, at.Add(-closeBy), at); err != nil || h.Number != 0 {
+		return h, err
+	}
+	line, err := log.Coverage(ctx, first.Start, at.Add(time.Microsecond), 0)
+	if err != nil {
+		return fragments.Head{}, err
+	}
+	spans := line.Spans[max(0, len(line.Spans)-stretchesBack):]
+	for i := len(spans) - 1; i >= 0; i-- {
+		if h, err := newest(ctx, log, spans[i].End.Add(-closeBy), at); err != nil || h.Number != 0 {
+			return h, err
 		}
 	}
-	return fragments.Head{}, fault.New(fault.NotFound, "find media", "", "nothing is recorded at or before that time").
-		WithHint("the timeline shows what there is")
+	return fragments.Head{}, nothing
+}
+
+// newest returns the last fragment that overlaps [from, at] and starts at or before at;
+// its Number is 0 when there is none.
+func newest(ctx context.Context, log *fragments.Log, from, at time.Time) (found fragments.Head, err error) {
+	for h, err := range log.Select(ctx, fragments.Range{Start: from, End: at.Add(time.Microsecond)}) {
+		if err != nil {
+			return fragments.Head{}, err
+		}
+		if !h.Start.After(at) {
+			found = h
+		}
+	}
+	return found, nil
 }
