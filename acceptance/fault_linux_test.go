@@ -89,7 +89,7 @@ func TestAStalledDiskLosesNothing(t *testing.T) {
 	s.durable(names)
 	for _, name := range names {
 		if heads := s.unbroken(name, time.Time{}); name == "cam0" {
-			s.plays(name, heads, 25)
+			s.plays(name, heads)
 		}
 		if gaps := s.gaps(name); len(gaps) > 0 {
 			t.Errorf("%s: gaps %+v", name, gaps)

@@ -314,6 +314,7 @@ type head struct {
 	Number     json.Number
 	Start, End time.Time
 	Bytes      int64
+	Samples    int
 	Gap        string
 }
 
