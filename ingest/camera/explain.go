@@ -12,6 +12,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
+
+	"penstock/internal/fault"
 )
 
 type dialError struct{ err error }
@@ -84,6 +86,10 @@ func explain(ctx context.Context, t Target, e *exchange, err error) *Trouble {
 func explainDial(tr *Trouble, t Target, err error) {
 	var dns *net.DNSError
 	switch {
+	case fault.Is(err, fault.Denied):
+		tr.Cause = Unreachable
+		tr.Detail = t.Address() + " is not called: " + last(err)
+		tr.Try = fault.HintOf(err)
 	case errors.As(err, &dns):
 		tr.Cause = NoSuchHost
 		tr.Detail = "no machine is known by the name " + t.URL.Hostname()

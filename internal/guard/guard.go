@@ -114,7 +114,7 @@ func (g *Guard) Check(a netip.Addr) error {
 		return nil
 	}
 	return fault.New(fault.Denied, "call address", a.String(), "it is "+kind(a)).
-		WithHint(fmt.Sprintf("allow it with outgoing.allow: [%s/%d] in the configuration if it is meant", a, a.BitLen()))
+		WithHint(fmt.Sprintf("if it is meant, start the server with --allow-address %s/%d, PENSTOCK_ALLOW_ADDRESSES, or allow_addresses in its settings", a, a.BitLen()))
 }
 
 func within(list []netip.Prefix, a netip.Addr) bool {
