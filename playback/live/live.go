@@ -18,6 +18,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -92,7 +93,7 @@ func New(c Config) (*Server, error) {
 }
 
 // ServeSocket upgrades r, sends st as subscription 0 and takes more by {"add"}, each
-// asked of authorize. ?audio=0 leaves subscription 0's sound out. It returns when the
+// asked of authorize. ?audio=0 (or false) leaves subscription 0's sound out. It returns when the
 // socket closes or r's context ends; an error is returned only when no answer has been
 // sent.
 func (s *Server) ServeSocket(w http.ResponseWriter, r *http.Request, st streams.Stream, authorize Authorize) error {
@@ -113,6 +114,7 @@ func (s *Server) ServeSocket(w http.ResponseWriter, r *http.Request, st streams.
 	s.c.Metrics.Requests.WithLabelValues("socket").Inc()
 	ctx, cancel := context.WithCancel(r.Context())
 	k := &socket{s: s, conn: conn, ctx: ctx, cancel: cancel, authorize: authorize, subs: map[uint16]*subscription{}}
-	k.run(st, r.URL.Query().Get("audio") != "0")
+	sound, err := strconv.ParseBool(r.URL.Query().Get("audio"))
+	k.run(st, err != nil || sound)
 	return nil
 }

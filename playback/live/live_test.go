@@ -174,7 +174,7 @@ func TestAWallSharesASocket(t *testing.T) {
 	session := rig.Publish(src.Tracks)
 	defer rig.End(session, nil)
 	rig.Play(session, src)
-	c := open(t, rig, Config{}, "?audio=0")
+	c := open(t, rig, Config{}, "?audio=false") // as the console writes it
 	c.say(`{"add":"front-door","id":7,"audio":true}`)
 	c.say(`{"add":"secret","id":8}`)
 	c.say(`{"add":"front-door","id":7}`)
