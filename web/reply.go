@@ -81,12 +81,20 @@ func (s *Server) answer(w http.ResponseWriter, status int, v any) {
 	}
 }
 
-// maxBody bounds a JSON request: the largest is a policy document.
-const maxBody = 64 << 10
+// maxBody bounds a JSON request: the largest is a policy document. bodyTimeout is what
+// a client has to send it.
+const (
+	maxBody     = 64 << 10
+	bodyTimeout = 15 * time.Second
+)
 
 // decode reads a JSON body into v. Unknown members are refused, so that a typo in
 // a setting is heard of.
 func decode(w http.ResponseWriter, r *http.Request, v any) error {
+	conn := http.NewResponseController(w)
+	if conn.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
+		defer func() { _ = conn.SetReadDeadline(time.Time{}) }() // fails only where the connection is gone
+	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -102,5 +110,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fault.New(fault.Invalid, "read request body", "", "something follows the JSON object")
 	}
+	// The body is whole: what is done with it may take longer than it did to come.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return nil
 }
