@@ -289,6 +289,7 @@ func TestRemovingAKeyEndsWhatItStarted(t *testing.T) {
 		"the profile of 60 s":  s.keepReading(t, "/debug/pprof/trace?seconds=60", k.Token),
 		"the second WebSocket": s.keepSocket(t, mintAs(t, s, k.Token)),
 	}
+	<-time.After(time.Second) // what is refused at once has ended by then
 	for what, ended := range running {
 		select {
 		case <-ended:

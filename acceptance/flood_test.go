@@ -1,0 +1,164 @@
+package acceptance
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// idleSockets is how many connections say nothing; PENSTOCK_IDLE_SOCKETS asks for more.
+const idleSockets = 2000
+
+// latencies asks n times, one after the other as a good client does, and returns the
+// 99th percentile.
+func (s *server) latencies(client *http.Client, n int) (p99 time.Duration, err error) {
+	var all []time.Duration
+	for range n {
+		req, err := http.NewRequest("GET", "http://"+s.http+"/v1/streams", nil)
+		if err != nil {
+			return 0, err
+		}
+		req.Header.Set("Authorization", "Bearer "+s.token)
+		begin := time.Now()
+		res, err := client.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != http.StatusOK {
+			return 0, fmt.Errorf("%s %w", res.Status, err)
+		}
+		all = append(all, time.Since(begin))
+	}
+	slices.Sort(all)
+	return all[len(all)*99/100], nil
+}
+
+// flood holds connections open that never come to the point; it returns how many stand.
+func (s *server) flood(t *testing.T, n int, address, first, more string) (standing int, stop func()) {
+	t.Helper()
+	var conns []net.Conn
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range n {
+		c, err := net.DialTimeout("tcp", address, 10*time.Second)
+		if err != nil {
+			t.Logf("%d connections of %d: %v", len(conns), n, err)
+			break
+		}
+		conns = append(conns, c)
+		if first == "" {
+			continue
+		}
+		if _, err := io.WriteString(c, first); err != nil {
+			continue // the server had enough of it, as it may
+		}
+		wg.Go(func() {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-done:
+					return
+				case <-tick.C:
+				}
+				if _, err := io.WriteString(c, more); err != nil {
+					return
+				}
+			}
+		})
+	}
+	return len(conns), func() {
+		close(done)
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		wg.Wait()
+	}
+}
+
+func TestConnectionsThatNeverComeToThePoint(t *testing.T) {
+	idle := idleSockets
+	if text := os.Getenv("PENSTOCK_IDLE_SOCKETS"); text != "" {
+		var err error
+		if idle, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(t, "--demo")
+	recorded(s, "demo", 1)
+	client := &http.Client{Timeout: 30 * time.Second}
+	defer client.CloseIdleConnections()
+	const asks = 300
+	if _, err := s.latencies(client, 50); err != nil { // what is needed once is loaded
+		t.Fatal(err)
+	}
+	quiet, err := s.latencies(client, asks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := "POST /v1/streams HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + s.token + "\r\nTransfer-Encoding: chunked\r\n\r\n"
+	var floods []func()
+	total := 0
+	for _, f := range []struct {
+		n                    int
+		address, first, more string
+	}{
+		{idle, s.http, "", ""},
+		{200, s.rtsp, "", ""},
+		{100, s.http, "GET /v1/streams HTTP/1.1\r\nHost: x\r\n", "X-Slow: 1\r\n"},
+		{50, s.rtsp, "DESCRIBE rtsp://x/demo RTSP/1.0\r\n", "X-Slow: 1\r\n"},
+		{20, s.http, post, "1\r\n \r\n"},
+		{5, s.http, post, "4000\r\n" + strings.Repeat(" ", 0x4000) + "\r\n"},
+	} {
+		n, stop := s.flood(t, f.n, f.address, f.first, f.more)
+		total += n
+		floods = append(floods, stop)
+	}
+	busy, err := s.latencies(client, asks)
+	if err != nil {
+		t.Errorf("a good client among %d others: %v", total, err)
+	}
+	fresh := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	_, err = s.latencies(fresh, 20)
+	if err != nil && idle <= idleSockets {
+		t.Errorf("a new connection among %d others: %v", total, err)
+	}
+	t.Logf("p99 of a good client: %v alone, %v among %d connections; the server holds %s", quiet, busy, total, memory(t, s))
+	// On a machine that does much else, a few milliseconds times three say nothing.
+	if most := max(3*quiet, 300*time.Millisecond); busy > most {
+		t.Errorf("p99 went from %v to %v, at most %v is fine", quiet, busy, most)
+	}
+	for _, stop := range floods {
+		stop()
+	}
+	before := s.stream("demo").Fragments
+	recorded(s, "demo", before+1)
+	if status, _, _ := s.do("GET", "/readyz", nil); status != http.StatusOK {
+		t.Errorf("afterwards the server is not ready: %d", status)
+	}
+}
+
+// memory is the server's resident memory, in words of the kernel.
+func memory(t *testing.T, s *server) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "an unknown amount"
+}
