@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -197,6 +198,12 @@ func (c *config) Validate() error {
 			return fmt.Errorf("%s %q: not HOST:PORT", field, addr)
 		}
 	}
+	if c.RTSP != "off" && c.udpAddress() != "" && c.RTSPUDP != "off" {
+		_, port, err := net.SplitHostPort(c.udpAddress())
+		if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 2 || n > 65534 || n%2 != 0 {
+			return fmt.Errorf("rtsp_udp %q: not auto, off, or an even port (with or without HOST:)", c.RTSPUDP)
+		}
+	}
 	for _, cidr := range c.Allow {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			return fmt.Errorf("allow_addresses %q: not a CIDR such as 127.0.0.0/8", cidr)
@@ -231,9 +238,25 @@ func (c *config) Validate() error {
 	return nil
 }
 
+// udpAddress is what package rtsp takes for rtsp_udp: a port alone is one of the host
+// that rtsp names.
+func (c *config) udpAddress() string {
+	if c.RTSPUDP == "auto" || c.RTSPUDP == "" {
+		return ""
+	}
+	if host, _, err := net.SplitHostPort(c.RTSP); err == nil && strings.Trim(c.RTSPUDP, "0123456789") == "" {
+		return net.JoinHostPort(host, c.RTSPUDP)
+	}
+	return c.RTSPUDP
+}
+
 // loopbackOnly reports whether every listener is out of reach of other machines.
 func (c *config) loopbackOnly() bool {
-	return isLoopback(c.HTTP) && (c.RTSP == "off" || isLoopback(c.RTSP)) && (!c.rtspsOn() || isLoopback(c.RTSPS))
+	if c.RTSP == "off" {
+		return isLoopback(c.HTTP)
+	}
+	udp := c.udpAddress() == "" || c.RTSPUDP == "off" || isLoopback(c.udpAddress())
+	return isLoopback(c.HTTP) && isLoopback(c.RTSP) && udp && (!c.rtspsOn() || isLoopback(c.RTSPS))
 }
 
 // rtspsOn reports whether RTSP over TLS is served: where RTSP is, and a certificate.

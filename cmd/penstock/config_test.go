@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -97,6 +98,8 @@ func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 func TestValidateNamesTheField(t *testing.T) {
 	for want, change := range map[string]func(*config){
 		"http":                 func(c *config) { c.HTTP = "nowhere" },
+		"rtsp_udp":             func(c *config) { c.RTSPUDP = "8001" },
+		`rtsp_udp "127`:        func(c *config) { c.RTSPUDP = "127.0.0.1" },
 		"account":              func(c *config) { c.Account = "12" },
 		"allow_addresses":      func(c *config) { c.Allow = []string{"everything"} },
 		"tls":                  func(c *config) { c.TLS.Cert = "x" },
@@ -141,4 +144,26 @@ func FuzzConfig(f *testing.F) {
 			_ = c.Validate()
 		}
 	})
+}
+
+func TestRTSPOverUDPTakesAPortAlone(t *testing.T) {
+	c := defaults()
+	for set, want := range map[string]string{"auto": "", "off": "off", "9000": "127.0.0.1:9000", "0.0.0.0:9000": "0.0.0.0:9000"} {
+		c.RTSPUDP = set
+		if err := c.Validate(); err != nil || c.udpAddress() != want {
+			t.Errorf("%s became %q, %v; want %q", set, c.udpAddress(), err, want)
+		}
+		if local := c.loopbackOnly(); local != (set != "0.0.0.0:9000") {
+			t.Errorf("%s is out of reach: %v", set, local)
+		}
+	}
+}
+
+func TestTheLengthOfFragmentsIsApplied(t *testing.T) {
+	c := defaults()
+	c.Storage.Fragment = span(5 * time.Second)
+	d := &daemon{c: c, log: logger(c, io.Discard)}
+	if got := d.hubConfig().Target; got != 5*time.Second {
+		t.Errorf("fragments are cut at %v", got)
+	}
 }

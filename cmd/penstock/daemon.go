@@ -141,8 +141,13 @@ func (d *daemon) openStores(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	d.hub = streams.NewHub(streams.HubConfig{Store: d.store, Catalogue: d.catalogue, Logger: d.log.With("component", "hub"), Registerer: d.registry})
+	d.hub = streams.NewHub(d.hubConfig())
 	return nil
+}
+
+func (d *daemon) hubConfig() streams.HubConfig {
+	return streams.HubConfig{Store: d.store, Catalogue: d.catalogue, Target: time.Duration(d.c.Storage.Fragment),
+		Logger: d.log.With("component", "hub"), Registerer: d.registry}
 }
 
 // openDoors opens what people and cameras come through.

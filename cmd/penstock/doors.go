@@ -36,7 +36,7 @@ type watching struct {
 func (d *daemon) openPlayback() (w watching, err error) {
 	m := playback.NewMetrics(d.registry)
 	log := d.log.With("component", "playback")
-	if w.hls, err = hls.New(hls.Config{Hub: d.hub, Logger: log, Metrics: m}); err != nil {
+	if w.hls, err = hls.New(hls.Config{Hub: d.hub, Fragment: time.Duration(d.c.Storage.Fragment), Logger: log, Metrics: m}); err != nil {
 		return w, err
 	}
 	if w.clip, err = clip.New(clip.Config{Hub: d.hub, Logger: log, Metrics: m}); err != nil {
@@ -74,7 +74,7 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 		return in, nil
 	}
 	conf := rtsp.Config{
-		Address: d.c.RTSP, UDPAddress: d.udpAddress(), Hub: rtsp.OnHub(d.hub), Authenticator: &rtspAuth{d.auth, d.catalogue, d.c.Account, d.c.Region},
+		Address: d.c.RTSP, UDPAddress: d.c.udpAddress(), Hub: rtsp.OnHub(d.hub), Authenticator: &rtspAuth{d.auth, d.catalogue, d.c.Account, d.c.Region},
 		Logger: d.log.With("component", "rtsp"), Registerer: d.registry,
 	}
 	if d.c.rtspsOn() {
@@ -95,13 +95,6 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 		d.log.Warn(notice, "component", "rtsp")
 	}
 	return in, nil
-}
-
-func (d *daemon) udpAddress() string {
-	if d.c.RTSPUDP == "auto" {
-		return ""
-	}
-	return d.c.RTSPUDP
 }
 
 // outgoing is the one dialler for addresses that people typed: it refuses loopback,

@@ -35,6 +35,8 @@ type Config struct {
 	SegmentBytes int64
 	// Packagers bounds how many streams are packaged at once. 0: 1,000.
 	Packagers int
+	// Fragment is the length that fragments are cut to: streams.HubConfig.Target. 0: 2 s.
+	Fragment time.Duration
 	// Window is the longest window of a playlist on demand. 0: ten years.
 	Window time.Duration
 }
@@ -72,6 +74,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.Packagers <= 0 {
 		c.Packagers = 1000
+	}
+	if c.Fragment <= 0 {
+		c.Fragment = 2 * time.Second
 	}
 	if c.Window <= 0 {
 		c.Window = streams.RetentionMax

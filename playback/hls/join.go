@@ -26,9 +26,8 @@ const (
 	// frames; it holds two of the default fragments.
 	targetUnknown = 4 * time.Second
 	// usualStep is the distance of frames where nothing tells it.
-	usualStep      = 40 * time.Millisecond
-	fragmentTarget = 2 * time.Second // of the fragmenter
-	fragmentMax    = 10 * time.Second
+	usualStep   = 40 * time.Millisecond
+	fragmentMax = 10 * time.Second
 )
 
 // joined is where a packager begins: fragments of the log, then live samples that
@@ -67,7 +66,7 @@ func (p *packager) join(ctx context.Context, l *streams.Listener) (joined, error
 		return j, err
 	}
 	j.connect(heads, cur, live)
-	j.choose(heads, p.s.c.Hub.State(p.st.ID).KeyInterval)
+	j.choose(heads, p.s.c.Fragment, p.s.c.Hub.State(p.st.ID).KeyInterval)
 	return j, p.sections(ctx, &j)
 }
 
@@ -166,8 +165,9 @@ func (j *joined) connect(heads []fragments.Head, cur streams.Current, live bool)
 	j.breaks = from.IsZero() || from.Sub(last.End) > touch || live && cur.Run != last.Run
 }
 
-// choose sets the targets and cuts history down to the window.
-func (j *joined) choose(heads []fragments.Head, key time.Duration) {
+// choose sets the targets and cuts history down to the window. target is the fragmenter's,
+// key the distance of key frames, 0: unknown.
+func (j *joined) choose(heads []fragments.Head, target, key time.Duration) {
 	step := usualStep
 	for _, e := range j.events {
 		if e.Tracks != nil {
@@ -180,10 +180,10 @@ func (j *joined) choose(heads []fragments.Head, key time.Duration) {
 		longest = max(longest, h.End.Sub(h.Start))
 	}
 	if key > 0 {
-		longest = max(longest, (fragmentTarget+key-step/2)/key*key)
+		longest = max(longest, (target+key-step/2)/key*key)
 	}
 	if longest == 0 {
-		longest = targetUnknown
+		longest = max(targetUnknown, target)
 	}
 	longest = min(longest, fragmentMax)
 	j.target = max(time.Second, time.Duration(math.Round(longest.Seconds()+0.3))*time.Second)
