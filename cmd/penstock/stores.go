@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +15,7 @@ import (
 	"penstock/auth/audit"
 	"penstock/fragments"
 	"penstock/internal/fault"
+	"penstock/internal/host"
 	"penstock/storage"
 	"penstock/storage/disk"
 	"penstock/storage/meta"
@@ -27,13 +27,13 @@ import (
 
 // lockDir takes the data directory for this process alone.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := host.Lock(filepath.Join(dir, "LOCK"))
+	if errors.Is(err, host.ErrLocked) {
+		return nil, fault.New(fault.InUse, "lock data directory", dir, "another penstock runs on it").
+			WithHint("stop it, or give this one a directory of its own with --data DIR")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fault.New(fault.InUse, "lock data directory", dir, "another penstock runs on it").
-			WithHint("stop it, or give this one a directory of its own with --data DIR"), f.Close())
 	}
 	return f, nil
 }
