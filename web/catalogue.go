@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,11 +24,13 @@ func listStreams(c *call) error {
 	}
 	views := []streamView{}
 	next := q.Get("next")
+	ctx, cancel := context.WithTimeout(c.r.Context(), storedWait)
+	defer cancel()
 	for len(views) < limit {
 		page, more := c.s.c.Catalogue.List(c.principal.Account, q.Get("prefix"), next, limit-len(views))
 		for _, st := range page {
 			if c.may(auth.DescribeStream, st.ARN()) == nil {
-				views = append(views, c.s.view(c.r.Context(), st))
+				views = append(views, c.s.view(ctx, st))
 			}
 		}
 		if next = more; more == "" {

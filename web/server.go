@@ -96,6 +96,7 @@ type Server struct {
 	mux     *http.ServeMux
 	assets  assets
 	metrics http.Handler
+	stored  *shelf
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -128,7 +129,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{})}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}}
 	s.mux = s.mount(table())
 	return s, nil
 }

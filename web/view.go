@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"penstock/fragments"
 	"penstock/internal/quantity"
 	"penstock/media"
 	"penstock/streams"
@@ -68,7 +67,10 @@ type trackView struct {
 // DemoTag marks the stream that the built-in camera feeds.
 const DemoTag = "penstock:demo"
 
+// view describes a stream. It waits for its log no longer than storedWait.
 func (s *Server) view(ctx context.Context, st streams.Stream) streamView {
+	ctx, cancel := context.WithTimeout(ctx, storedWait)
+	defer cancel()
 	state := s.c.Hub.State(st.ID)
 	v := streamView{
 		Name: st.Name, ARN: st.ARN(), Account: st.Account, Version: st.Version, Tags: st.Tags,
@@ -94,22 +96,11 @@ func (s *Server) view(ctx context.Context, st streams.Stream) streamView {
 	if state.Producer != (streams.Producer{}) {
 		v.Producer = &producerView{Remote: state.Producer.Remote, Protocol: state.Producer.Protocol, Since: state.ProducerSince}
 	}
-	s.viewStored(ctx, &v, s.c.Hub.Log(st))
+	log := s.c.Hub.Log(st)
+	held := s.stored.get(ctx, st.ID, s.c.Clock.Now(), func() stored { return readStored(context.WithoutCancel(ctx), log) })
+	v.Bytes, v.FragmentCount = held.total.Bytes, held.total.Fragments
+	v.First, v.Last = instant(held.first), instant(held.last)
 	return v
-}
-
-// viewStored adds what the log holds: totals and both ends.
-func (s *Server) viewStored(ctx context.Context, v *streamView, log *fragments.Log) {
-	// A log that cannot be read now shows no totals; asking for its media says why.
-	if total, err := log.Totals(ctx); err == nil {
-		v.Bytes, v.FragmentCount = total.Bytes, total.Fragments
-	}
-	if h, ok := log.First(); ok {
-		v.First = instant(h.Start)
-	}
-	if h, ok := log.Last(); ok {
-		v.Last = instant(h.End)
-	}
 }
 
 func instant(t time.Time) *time.Time {
