@@ -202,7 +202,7 @@ func (c catalog) queryIndex(ctx context.Context, q querier, where string, args .
 // parts reads the directory of an index row.
 func (c catalog) parts(ctx context.Context, q querier, r *indexRow) ([]part, error) {
 	key := cacheKey{fmt.Sprintf("parts/%s/%d", r.stream, r.level), int64(r.first)}
-	if v, ok := c.cache.get(key); ok {
+	if v, ok := c.cache.Get(key); ok {
 		return v.([]part), nil
 	}
 	rows, err := q.QueryContext(ctx, "SELECT parts FROM fragments_index WHERE stream = ? AND first = ? AND level = ?",
@@ -220,7 +220,7 @@ func (c catalog) parts(ctx context.Context, q querier, r *indexRow) ([]part, err
 	}
 	parts, err := unpackParts(b)
 	if err == nil {
-		c.cache.put(key, parts, 8*int64(len(b)))
+		c.cache.Put(key, parts, 8*int64(len(b)))
 	}
 	return parts, err
 }

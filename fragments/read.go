@@ -98,7 +98,7 @@ func (l *Log) OpenData(ctx context.Context, n Number) (io.ReaderAt, int64, error
 func (l *Log) record(ctx context.Context, p place) (b, meta []byte, err error) {
 	key := cacheKey{p.id.key(l.id), p.off}
 	if p.chunk == nil && l.s.files == nil {
-		if v, ok := l.s.cache.get(key); ok {
+		if v, ok := l.s.cache.Get(key); ok {
 			b = v.([]byte)
 			return b, b[recordLen : recordLen+int(p.metaLen)], nil
 		}
@@ -115,7 +115,7 @@ func (l *Log) record(ctx context.Context, p place) (b, meta []byte, err error) {
 		return nil, nil, l.broken(p, "the CRC of the media is wrong")
 	}
 	if p.chunk == nil && l.s.files == nil {
-		l.s.cache.put(key, b, int64(len(b)))
+		l.s.cache.Put(key, b, int64(len(b)))
 	}
 	return b, meta, nil
 }
@@ -329,7 +329,7 @@ func (s *Store) section(ctx context.Context, ix indexRow, p part) ([]chunkRow, e
 		object = fmt.Sprintf("%s/%d", ix.stream, ix.first)
 	}
 	key := cacheKey{object, p.off}
-	if v, ok := s.cache.get(key); ok {
+	if v, ok := s.cache.Get(key); ok {
 		// The name alone is not enough: an index may have been built again.
 		if c := v.(*cachedSection); c.first == p.first && c.len == p.len {
 			return c.rows, nil
@@ -346,7 +346,7 @@ func (s *Store) section(ctx context.Context, ix indexRow, p part) ([]chunkRow, e
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "read index", object, err)
 	}
-	s.cache.put(key, &cachedSection{p.first, p.len, rows}, int64(len(b))+80*int64(len(rows)))
+	s.cache.Put(key, &cachedSection{p.first, p.len, rows}, int64(len(b))+80*int64(len(rows)))
 	return rows, nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"penstock/internal/bytecache"
 	"penstock/internal/fault"
 	"penstock/internal/host"
 	"penstock/playback"
@@ -58,7 +59,7 @@ type Config struct {
 type Server struct {
 	c     Config
 	slots chan struct{}
-	cache *cache
+	cache *bytecache.Cache[string, *movie] // laid out movies: players ask for a clip's ranges one by one
 }
 
 // New checks c.
@@ -84,7 +85,7 @@ func New(c Config) (*Server, error) {
 	if c.CacheBytes <= 0 {
 		c.CacheBytes = 32 << 20
 	}
-	return &Server{c: c, slots: make(chan struct{}, c.Concurrent), cache: newCache(c.CacheBytes)}, nil
+	return &Server{c: c, slots: make(chan struct{}, c.Concurrent), cache: bytecache.New[string, *movie](c.CacheBytes)}, nil
 }
 
 // ServeClip answers GET clip.mp4?start&end&gaps&download. download=1 asks the browser to

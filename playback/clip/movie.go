@@ -67,7 +67,7 @@ func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Strea
 		return nil, nothing
 	}
 	name := etag(st.ID, heads, start, end, hold)
-	if m := s.cache.get(name); m != nil {
+	if m, ok := s.cache.Get(name); ok {
 		return m, nil
 	}
 	b := builder{log: log, start: start, end: end, line: timeline{hold: hold}}
@@ -91,7 +91,7 @@ func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Strea
 		m.etag = fmt.Sprintf(`"%s-%d"`, name, b.unread)
 		return m, nil
 	}
-	s.cache.put(name, m)
+	s.cache.Put(name, m, m.weight())
 	return m, nil
 }
 

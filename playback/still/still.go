@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"penstock/internal/bytecache"
 	"penstock/internal/fault"
 	"penstock/internal/host"
 	"penstock/playback"
@@ -54,9 +55,9 @@ type Config struct {
 // Server makes stills. Its methods may be called at once.
 type Server struct {
 	c     Config
-	run   chan struct{} // a place for each ffmpeg process
-	queue chan struct{} // a place for each request that runs one or waits to
-	cache *cache
+	run   chan struct{}                      // a place for each ffmpeg process
+	queue chan struct{}                      // a place for each request that runs one or waits to
+	cache *bytecache.Cache[string, *picture] // finished pictures; the same may be there under two names and counts twice
 	group singleflight.Group
 }
 
@@ -92,7 +93,7 @@ func New(c Config) (*Server, error) {
 		}
 	}
 	return &Server{c: c, run: make(chan struct{}, c.Concurrent), queue: make(chan struct{}, c.Concurrent+c.Queue),
-		cache: newCache(c.CacheBytes)}, nil
+		cache: bytecache.New[string, *picture](c.CacheBytes)}, nil
 }
 
 // Available reports whether ffmpeg was found.
@@ -104,6 +105,9 @@ type picture struct {
 	at   time.Time // server time of the frame
 	key  bool      // of a key frame
 }
+
+// weight counts what a picture costs: its bytes and its place in the cache.
+func (p *picture) weight() int64 { return int64(len(p.jpeg)) + 256 }
 
 // question is what a request asks for.
 type question struct {
@@ -175,7 +179,7 @@ func (s *Server) ServeStill(w http.ResponseWriter, r *http.Request, st streams.S
 func (s *Server) make(ctx context.Context, st streams.Stream, q question) (*picture, error) {
 	newest := fmt.Sprintf("%s/newest/%d/%v", st.ID, q.width, q.key)
 	if q.at.IsZero() {
-		if p := s.cache.get(newest); p != nil && s.c.Clock.Now().Sub(p.at) < fresh {
+		if p, ok := s.cache.Get(newest); ok && s.c.Clock.Now().Sub(p.at) < fresh {
 			s.c.Metrics.Stills.WithLabelValues("cached").Inc()
 			return p, nil
 		}
@@ -185,7 +189,7 @@ func (s *Server) make(ctx context.Context, st streams.Stream, q question) (*pict
 		return nil, err
 	}
 	name := fmt.Sprintf("%s/%d/%d", st.ID, f.at.UnixMicro(), q.width)
-	if p := s.cache.get(name); p != nil {
+	if p, ok := s.cache.Get(name); ok {
 		s.c.Metrics.Stills.WithLabelValues("cached").Inc()
 		return p, nil
 	}
@@ -199,9 +203,9 @@ func (s *Server) make(ctx context.Context, st streams.Stream, q question) (*pict
 			return nil, res.Err
 		}
 		p := res.Val.(*picture)
-		s.cache.put(name, p)
+		s.cache.Put(name, p, p.weight())
 		if q.at.IsZero() {
-			s.cache.put(newest, p)
+			s.cache.Put(newest, p, p.weight())
 		}
 		return p, nil
 	}

@@ -115,8 +115,8 @@ func TestTheNewestStillComesFromTheOpenFragmentAndIsSharedForASecond(t *testing.
 	if again, _ := playtest.Get(t, h, "/still.jpg?width=160", "If-None-Match", res.Header.Get("ETag")); again.StatusCode != 304 {
 		t.Errorf("the same ETag again: %s", again.Status)
 	}
-	if s.cache.size > s.c.CacheBytes || len(s.cache.names) == 0 {
-		t.Errorf("cache holds %d bytes in %d names", s.cache.size, len(s.cache.names))
+	if n, size := s.cache.Size(); size > s.c.CacheBytes || n == 0 {
+		t.Errorf("cache holds %d bytes in %d names", size, n)
 	}
 }
 
