@@ -11,11 +11,15 @@ import (
 	"time"
 )
 
-// crashes is how many times TestCrash kills the server: PENSTOCK_CRASHES, or a short
-// form that fits beside the other tests.
+// crashes is how many times TestCrash kills the server: PENSTOCK_CRASHES, else 50 in CI
+// and a short form elsewhere.
 func crashes(t *testing.T) int {
 	text := os.Getenv("PENSTOCK_CRASHES")
-	if text == "" {
+	switch {
+	case text != "":
+	case os.Getenv("PENSTOCK_CI") == "1":
+		return 50
+	default:
 		return 6
 	}
 	n, err := strconv.Atoi(text)
