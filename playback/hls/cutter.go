@@ -247,11 +247,11 @@ func (c *cutter) index(id media.TrackID) int {
 	return -1
 }
 
-// partTargetFor chooses the part target for frames step apart: a quarter of a second
+// partTargetFor chooses the part target for frames step apart: a fifth of a second
 // where whole frames fill at least 85 % of it (RFC 8216bis §4.4.4.9), a little more
 // where they do not, one frame where frames are rarer.
 func partTargetFor(step time.Duration) time.Duration {
-	const least, most = 250 * time.Millisecond, 334 * time.Millisecond
+	const least, most = 200 * time.Millisecond, 267 * time.Millisecond
 	if step <= 0 {
 		return least
 	}

@@ -230,7 +230,7 @@ func checkTargets(t *testing.T, m *playlist.Media) {
 		t.Fatal("not a low-latency playlist")
 	}
 	target := m.PartInf.PartTarget
-	if target < 250*time.Millisecond || target > 334*time.Millisecond {
+	if target < 200*time.Millisecond || target > 267*time.Millisecond {
 		t.Errorf("part target %v", target)
 	}
 	if hold := *m.ServerControl.PartHoldBack; hold < 3*target {

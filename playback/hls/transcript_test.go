@@ -280,10 +280,10 @@ func TestPartTargetsKeepWholeFramesAndTheirShare(t *testing.T) {
 		target := partTargetFor(step)
 		frames := max(1, (target+time.Microsecond)/step)
 		share := float64(frames*step) / float64(target)
-		if target < 250*time.Millisecond || target > 334*time.Millisecond && target > step+time.Millisecond {
+		if target < 200*time.Millisecond || target > 267*time.Millisecond && target > step+time.Millisecond {
 			t.Errorf("%v fps: part target %v", fps, target)
 		}
-		if share < 0.85 && fps != 5 && fps != 6 {
+		if share < 0.85 && fps != 6 {
 			t.Errorf("%v fps: parts fill %.0f %% of the target %v", fps, 100*share, target)
 		}
 	}
