@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -354,17 +355,25 @@ func configCommand(t *terminal) *cobra.Command {
 // healthCommand is what a container's HEALTHCHECK calls.
 func healthCommand(t *terminal) *cobra.Command {
 	return &cobra.Command{Use: "health", Short: "Ask the server of this machine whether it can take and persist media", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		c, err := readConfig("", t.env)
+		file, _ := t.env("PENSTOCK_CONFIG")
+		c, err := readConfig(file, t.env)
 		if err != nil {
 			return err
+		}
+		scheme := "http"
+		if c.TLS.Auto || c.TLS.Cert != "" {
+			scheme = "https"
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+friendly(c.HTTP)+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+friendly(c.HTTP)+"/readyz", nil)
 		if err != nil {
 			return err
 		}
-		res, err := http.DefaultClient.Do(req)
+		// It asks its own machine, by a name that the certificate need not have, and sends
+		// nothing that a stranger could use.
+		own := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+		res, err := own.Do(req)
 		if err != nil {
 			return unreachable{err}
 		}

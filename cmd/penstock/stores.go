@@ -53,7 +53,8 @@ func openAuth(ctx context.Context, c config, dir string, db *meta.DB, trail *aud
 		return nil, err
 	}
 	return auth.Open(ctx, auth.Config{Meta: db, MasterKey: key, Account: c.Account, Region: c.Region, Audit: trail,
-		Logger: log.With("component", "auth"), Registerer: reg})
+		DigestPasswords: true, // players pick Digest when RTSP offers it
+		Logger:          log.With("component", "auth"), Registerer: reg})
 }
 
 // openFragments opens the recordings, on local disk or in an S3-compatible store.
