@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,7 +52,7 @@ type Hub struct {
 	mu      sync.Mutex
 	streams map[string]*stream
 	erased  map[string]struct{} // ids never come back
-	closing bool
+	closing atomic.Bool
 
 	subs subscriptions
 }
@@ -146,6 +147,26 @@ func (h *Hub) existing(id string) *stream {
 	return h.streams[id]
 }
 
+// Prepare reads what the log of s needs before its first fragment, which may be far away
+// or on a disk that does not answer: then it waits until ctx ends. Doors call it before
+// media flows, so that Publish, which they call where the packets of many producers come
+// in, reads nothing. Publish tells what is wrong with the log.
+func (h *Hub) Prepare(ctx context.Context, s Stream) {
+	st := h.stream(s)
+	if st == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		st.log.Last()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 // Publish claims a stream for one producer. stored, if not nil, hears the fate of each
 // fragment, in order, from another goroutine; it must not block. ctx bounds only the
 // claim. fault.InUse: another producer holds the stream and sent media within Silence;
@@ -163,14 +184,11 @@ func (h *Hub) Publish(ctx context.Context, s Stream, p Producer, tracks []media.
 	}
 	// The first look at a log may read the disk: not under the stream's lock.
 	st.log.Last()
-	h.mu.Lock()
-	closing := h.closing
-	h.mu.Unlock()
-	if closing {
+	st.mu.Lock()
+	if h.closing.Load() { // asked under the lock: shutDown ends what was let in before
+		st.mu.Unlock()
 		return nil, fault.New(fault.Unavailable, "publish to", s.Name, "the server is stopping")
 	}
-
-	st.mu.Lock()
 	now := h.clock.Now()
 	if st.gone {
 		st.mu.Unlock()
@@ -285,9 +303,7 @@ func (h *Hub) watch(figures bool) {
 }
 
 func (h *Hub) shutDown() {
-	h.mu.Lock()
-	h.closing = true
-	h.mu.Unlock()
+	h.closing.Store(true)
 	now := h.clock.Now()
 	for _, st := range h.all() {
 		st.mu.Lock()

@@ -30,6 +30,7 @@ const (
 
 // publisher is what of streams.Hub a camera needs.
 type publisher interface {
+	Prepare(ctx context.Context, st streams.Stream)
 	Publish(ctx context.Context, st streams.Stream, p streams.Producer, tracks []media.Track, stored func(fragments.Head, error)) (session, error)
 	SetState(id string, status streams.Status, reason string)
 }
@@ -223,6 +224,8 @@ func preferred(t camera.Target, way camera.Transport) camera.Target {
 // hold keeps a conversation that is set up until it ends.
 func (c *call) hold(ctx context.Context, conn *camera.Conn, tapped *interleaved.Conn, release func()) *camera.Trouble {
 	p := c.p
+	// Here, where it keeps nobody else waiting: publish is called where packets come in.
+	p.s.out.Prepare(ctx, p.stream)
 	recv, err := rtpin.New(rtpin.Config{Medias: conn.Medias, Open: func(tracks []media.Track) (rtpin.Sink, error) {
 		return c.publish(ctx, tracks)
 	}})

@@ -34,7 +34,8 @@ type hubRecord struct {
 	states   map[string]string
 	sessions []*sessionRecord
 	refuse   error
-	discard  bool // count samples, keep none
+	discard  bool                     // count samples, keep none
+	stalled  map[string]chan struct{} // Prepare of that stream waits for it
 }
 
 type sessionRecord struct {
@@ -63,6 +64,20 @@ func (h *hubRecord) change(f func()) {
 	f()
 	close(h.changed)
 	h.changed = make(chan struct{})
+}
+
+func (h *hubRecord) Prepare(ctx context.Context, st streams.Stream) {
+	h.mu.Lock()
+	stall := h.stalled[st.ID]
+	h.mu.Unlock()
+	if stall == nil {
+		return
+	}
+	h.change(func() { h.states[st.ID] = "preparing" })
+	select {
+	case <-stall:
+	case <-ctx.Done():
+	}
 }
 
 func (h *hubRecord) Publish(_ context.Context, st streams.Stream, p streams.Producer, tracks []media.Track, _ func(fragments.Head, error)) (session, error) {

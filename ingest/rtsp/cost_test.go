@@ -83,6 +83,8 @@ func costServer() {
 // costHub keeps the samples of two seconds and forgets them, as the fragmenter does.
 type costHub struct{ memHub }
 
+func (h *costHub) Prepare(context.Context, streams.Stream) {}
+
 func (h *costHub) Publish(context.Context, streams.Stream, streams.Producer, []media.Track) (Session, error) {
 	return &costSession{done: make(chan struct{})}, nil
 }

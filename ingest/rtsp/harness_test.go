@@ -59,6 +59,8 @@ func (h *memHub) changed() {
 	h.change = make(chan struct{})
 }
 
+func (h *memHub) Prepare(context.Context, streams.Stream) {}
+
 func (h *memHub) Publish(_ context.Context, st streams.Stream, p streams.Producer, tracks []media.Track) (Session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

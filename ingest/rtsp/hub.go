@@ -20,6 +20,8 @@ func (a hub) Publish(ctx context.Context, st streams.Stream, p streams.Producer,
 	return s, nil
 }
 
+func (a hub) Prepare(ctx context.Context, st streams.Stream) { a.h.Prepare(ctx, st) }
+
 func (a hub) Listen(id string) Listener {
 	return a.h.Listen(id, streams.ListenOptions{From: streams.LiveGOP})
 }

@@ -59,6 +59,8 @@ func (p *push) record(ctx context.Context, transport gortsplib.Transport) error 
 	if transport == gortsplib.TransportUDP {
 		reorder = reorderUDP
 	}
+	// Here, where it keeps nobody else waiting: open is called where packets come in.
+	p.s.c.Hub.Prepare(ctx, p.grant.Stream)
 	var err error
 	p.receiver, err = rtpin.New(rtpin.Config{Medias: p.medias, Reorder: reorder,
 		Open: func(tracks []media.Track) (rtpin.Sink, error) { return p.open(ctx, tracks) }})

@@ -117,6 +117,8 @@ type Listener interface {
 
 // Hub is where producers and viewers meet. OnHub makes one of a *streams.Hub.
 type Hub interface {
+	// Prepare makes Publish quick, and may wait for a disk.
+	Prepare(ctx context.Context, st streams.Stream)
 	Publish(ctx context.Context, st streams.Stream, p streams.Producer, tracks []media.Track) (Session, error)
 	// Listen starts at the current GOP.
 	Listen(id string) Listener
