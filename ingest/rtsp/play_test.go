@@ -34,15 +34,25 @@ func shelve(t *testing.T, hub *memHub, id string, video, audio []string) *memStr
 	return m
 }
 
+// origin is the media time of m's first sample.
+func origin(m *memStream) time.Duration {
+	for _, e := range m.events {
+		if e.Sample.Track != 0 {
+			return m.tracks[e.Sample.Track-1].Duration(e.Sample.DTS)
+		}
+	}
+	return 0
+}
+
 // feed plays what shelve recorded into the hub, at speed times its own pace.
 func feed(hub *memHub, id string, m *memStream, speed float64) {
-	start := time.Now()
+	start, zero := time.Now(), origin(m)
 	for _, e := range m.events {
 		if e.Sample.Track == 0 {
 			continue
 		}
 		track := m.tracks[e.Sample.Track-1]
-		if due := time.Duration(float64(track.Duration(e.Sample.DTS)) / speed); due > time.Since(start) {
+		if due := time.Duration(float64(track.Duration(e.Sample.DTS)-zero) / speed); due > time.Since(start) {
 			time.Sleep(due - time.Since(start))
 		}
 		hub.mu.Lock()
@@ -79,7 +89,7 @@ func TestReadersGetWhatWasPushed(t *testing.T) {
 			hub.mu.Lock()
 			// The first second is there already: a reader begins with its key frame.
 			for _, e := range m.events {
-				if e.Sample.Track != 0 && m.tracks[e.Sample.Track-1].Duration(e.Sample.DTS) < 900*time.Millisecond {
+				if e.Sample.Track != 0 && m.tracks[e.Sample.Track-1].Duration(e.Sample.DTS)-origin(m) < 900*time.Millisecond {
 					hub.shelf["door"].events = append(hub.shelf["door"].events, streams.Event{Sample: e.Sample, Server: time.Now()})
 				}
 			}
