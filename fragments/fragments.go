@@ -56,7 +56,7 @@ const (
 	CauseDenied         Cause = 5  // the camera refused user or password
 	CauseServerStopped  Cause = 6  // this server was stopped in good order
 	CauseServerCrashed  Cause = 7  // this server was killed, crashed, or lost power
-	CauseStorageBehind  Cause = 8  // the disk did not take the media within the stall budget
+	CauseStorageBehind  Cause = 8  // disk or object store did not take the media within the stall budget or the spool
 	CauseDiskFull       Cause = 9  // no space was left
 	CauseNoKeyFrame     Cause = 10 // the camera sent nothing that a decoder can start from
 	CauseDamaged        Cause = 11 // it was stored and can no longer be read
@@ -64,6 +64,8 @@ const (
 	CauseClockSet       Cause = 13 // this server's clock was set
 	CauseSilent         Cause = 14 // the connection stayed, the camera sent nothing
 	CausePacketsLost    Cause = 15 // media was lost on the way here
+	CauseUnusable       Cause = 16 // the camera answers, with nothing that can be recorded
+	CauseRefused        Cause = 17 // it came and could not be stored: malformed, too large, or the index could not be read
 )
 
 // String says the cause in words for a person.
@@ -84,7 +86,7 @@ func (c Cause) String() string {
 	case CauseServerCrashed:
 		return "the server crashed or lost power"
 	case CauseStorageBehind:
-		return "the disk did not keep up"
+		return "storage did not keep up"
 	case CauseDiskFull:
 		return "the disk was full"
 	case CauseNoKeyFrame:
@@ -99,6 +101,10 @@ func (c Cause) String() string {
 		return "the camera sent nothing"
 	case CausePacketsLost:
 		return "media was lost on the network"
+	case CauseUnusable:
+		return "the camera sent nothing that can be recorded"
+	case CauseRefused:
+		return "what came could not be stored"
 	}
 	return "unknown"
 }

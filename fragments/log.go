@@ -97,17 +97,17 @@ func overhead(f *Fragment) int64 { return 512 + 96*int64(len(f.Samples)) }
 // fault.Unavailable: the Store is stopped. fault.Invalid: f cannot be stored.
 func (l *Log) Append(f *Fragment, done func(Head, error)) error {
 	if err := l.check(f); err != nil {
-		return err
+		return l.refuse(err)
 	}
 	if err := l.load(context.Background()); err != nil {
-		return fmt.Errorf("append fragment: %w", err)
+		return l.refuse(fmt.Errorf("append fragment: %w", err))
 	}
 	f.Size = 0
 	for i := range f.Samples {
 		f.Size += int64(len(f.Samples[i].Data))
 	}
 	if f.Size > MaxFragment {
-		return fault.New(fault.Invalid, "append fragment", l.id, fmt.Sprintf("%d bytes of media are too many", f.Size))
+		return l.refuse(fault.New(fault.Invalid, "append fragment", l.id, fmt.Sprintf("%d bytes of media are too many", f.Size)))
 	}
 	f.Head.Samples = len(f.Samples)
 	p := &pending{f: f, size: f.Size + overhead(f), since: l.s.cfg.Clock.Now(), done: done, tracks: media.MarshalTracks(f.Tracks)}
@@ -128,6 +128,14 @@ func (l *Log) Append(f *Fragment, done func(Head, error)) error {
 	}
 	l.wakeWriter()
 	return nil
+}
+
+// refuse notes why the timeline will have a gap where a fragment was not taken.
+func (l *Log) refuse(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lostWhy, l.lostWords = CauseRefused, err.Error()
+	return err
 }
 
 func (l *Log) check(f *Fragment) error {

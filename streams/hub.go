@@ -253,7 +253,7 @@ func (h *Hub) SetState(id string, status Status, reason string) {
 		case DeniedBy:
 			st.absence(Ending{fragments.CauseDenied, reason})
 		case Failed:
-			st.absence(Ending{fragments.CauseUnknown, reason})
+			st.absence(Ending{fragments.CauseUnusable, reason})
 		}
 	}
 	st.mu.Unlock()
