@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -91,15 +92,20 @@ func startWith(t testing.TB, s *server) *server {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// freeAddress finds a port that nobody listens on.
+// freeAddress finds a port that nobody listens on, below those that the system hands
+// out to clients: tests run beside each other, and a server comes back to its port.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000)))
+		if err != nil {
+			continue // somebody has it
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port between 10000 and 32000")
+	return ""
 }
 
 func (s *server) newKey() {
