@@ -25,9 +25,19 @@ import (
 	"penstock/streams"
 )
 
+// lockPatience is about how long a start waits for the process before it to be gone.
+const lockPatience = time.Second
+
 // lockDir takes the data directory for this process alone.
 func lockDir(dir string) (*os.File, error) {
-	f, err := host.Lock(filepath.Join(dir, "LOCK"))
+	name := filepath.Join(dir, "LOCK")
+	f, err := host.Lock(name)
+	// A process that was killed under many cameras holds the lock until the system has
+	// closed all that it had open.
+	for wait := 10 * time.Millisecond; errors.Is(err, host.ErrLocked) && wait < lockPatience; wait *= 2 {
+		time.Sleep(wait)
+		f, err = host.Lock(name)
+	}
 	if errors.Is(err, host.ErrLocked) {
 		return nil, fault.New(fault.InUse, "lock data directory", dir, "another penstock runs on it").
 			WithHint("stop it, or give this one a directory of its own with --data DIR")
