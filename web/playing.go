@@ -210,7 +210,9 @@ func liveSocket(c *call) error {
 			ended()
 		}
 	}()
-	return c.s.c.Live.ServeSocket(c.w, c.r, c.stream, func(_ context.Context, name string) (streams.Stream, error) {
+	ctx, end := context.WithCancel(c.r.Context())
+	defer end()
+	return c.s.c.Live.ServeSocket(c.w, c.r.WithContext(ctx), c.stream, func(_ context.Context, name string) (streams.Stream, error) {
 		st, err := c.s.c.Catalogue.Get(c.principal.Account, name)
 		if err != nil || c.may(auth.DescribeStream, st.ARN()) != nil {
 			err := fault.New(fault.NotFound, "find stream", name, "no such stream")
@@ -221,7 +223,12 @@ func liveSocket(c *call) error {
 		if err != nil {
 			c.s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: auth.GetMedia, Object: st.ARN(), Remote: remoteHost(c.r), Err: err})
 		} else if ends[st.ID] == nil && st.ID != c.stream.ID {
-			ends[st.ID] = c.watching(auth.GetMedia, st.ARN())
+			// What is withdrawn for one stream ends the socket; the page opens another, and
+			// asks again for each.
+			held, release := c.s.c.Auth.Hold(ctx, c.principal, auth.GetMedia, st.ARN(), c.context())
+			context.AfterFunc(held, end)
+			ended := c.watching(auth.GetMedia, st.ARN())
+			ends[st.ID] = func() { release(); ended() }
 		}
 		return st, err
 	})
