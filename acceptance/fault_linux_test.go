@@ -175,7 +175,7 @@ func TestAStallBeyondTheBudgetIsShown(t *testing.T) {
 		lost += s.stream(name).Lost
 		s.until("a gap of "+name, 10*time.Second, func() error {
 			for _, g := range s.gaps(name) {
-				if strings.Contains(g.Reason, "the disk did not keep up") && g.End.Sub(g.Start) > time.Second {
+				if strings.Contains(g.Reason, "storage did not keep up") && g.End.Sub(g.Start) > time.Second {
 					return nil
 				}
 			}
