@@ -58,7 +58,7 @@ func run(args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	counts := fs.String("cameras", "10,50,100,200", "numbers of cameras to measure")
 	small := fs.Int("small", 1000, "number of small cameras that connect at once; 0 leaves that out")
-	only := fs.String("only", "", "ingest, small, start or play; empty is all")
+	only := fs.String("only", "", "start, ingest, small, play, history or glass; empty is all")
 	seconds := fs.Duration("for", 20*time.Second, "window of each measurement")
 	data := fs.String("dir", "", "where data is written: a directory on the disk to measure (a temporary one)")
 	out := fs.String("json", "bench.json", "where the figures go")
@@ -100,6 +100,16 @@ func run(args []string) error {
 	}
 	if wants("play") {
 		if err := b.play(ctx); err != nil {
+			return err
+		}
+	}
+	if wants("history") {
+		if err := b.history(ctx); err != nil {
+			return err
+		}
+	}
+	if wants("glass") {
+		if err := b.glass(ctx); err != nil {
 			return err
 		}
 	}

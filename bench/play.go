@@ -31,7 +31,7 @@ func (b *bench) play(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
-		b.add(figure{Name: q.name, Value: ms, Unit: "ms", Note: "median of 15; the stored amount is measured by the benchmarks of package fragments"})
+		b.add(figure{Name: q.name, Value: ms, Unit: "ms", Note: "median of 15, little stored"})
 	}
 	return nil
 }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// benchLine is one result of `go test -bench`.
+var benchLine = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`)
+
+// history asks logs of a thousand, a hundred thousand and ten million fragments the
+// questions of a console, through the benchmarks beside the code.
+func (b *bench) history(ctx context.Context) error {
+	for _, run := range []struct{ room, name, times string }{
+		{"./fragments", "^BenchmarkQueries$", "40x"},
+		{"./playback/clip", "^BenchmarkFirstByte$", "40x"},
+	} {
+		cmd := exec.CommandContext(ctx, "go", "test", run.room, "-run", "^$", "-bench", run.name, "-benchtime", run.times)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("benchmarks of %s: %w\n%s", run.room, err, out)
+		}
+		found := false
+		for sc := bufio.NewScanner(bytes.NewReader(out)); sc.Scan(); {
+			m := benchLine.FindStringSubmatch(sc.Text())
+			if m == nil {
+				continue
+			}
+			ns, err := strconv.ParseFloat(m[2], 64)
+			if err != nil {
+				return err
+			}
+			found = true
+			b.add(figure{Name: strings.TrimPrefix(run.room, "./") + ": " + m[1], Value: ns / 1e6, Unit: "ms", Note: "mean; the number is how many fragments are stored"})
+		}
+		if !found {
+			return fmt.Errorf("benchmarks of %s printed no result:\n%s", run.room, out)
+		}
+	}
+	return nil
+}
+
+// glassLine is what the browser test says of the delay that the barcode shows.
+var glassLine = regexp.MustCompile(`glass to glass: median (\S+), worst`)
+
+// glass lets the real browser read the wall clock out of the picture it shows.
+func (b *bench) glass(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "test", "./acceptance", "-count=1", "-run", "^TestBrowserPlaysTheDemoLiveAndRecorded$", "-v")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("browser test: %w\n%s", err, out)
+	}
+	m := glassLine.FindSubmatch(out)
+	if m == nil {
+		return errors.New("the browser test did not run: is chromium installed? try `make setup`")
+	}
+	d, err := time.ParseDuration(string(m[1]))
+	if err != nil {
+		return err
+	}
+	b.add(figure{Name: "glass to glass, console, median", Value: float64(d.Milliseconds()), Unit: "ms", Note: "barcode in the picture against the clock, headless Chromium"})
+	return nil
+}
