@@ -65,6 +65,7 @@ func document(routes []route, version string) object {
 		"components": object{
 			"schemas": known,
 			"securitySchemes": object{
+				"sigv4":  object{"type": "apiKey", "in": "header", "name": "Authorization", "description": "an AWS Signature Version 4 with an access key, service kinesisvideo; presigned URLs work too"},
 				"bearer": object{"type": "http", "scheme": "bearer", "description": "a key's token, pst_..."},
 				"media":  object{"type": "apiKey", "in": "query", "name": "token", "description": "a short-lived media token"},
 				"cookie": object{"type": "apiKey", "in": "cookie", "name": cookiePlain, "description": "the console's sign-in; changes also need X-CSRF-Token"},
@@ -99,7 +100,7 @@ func operation(rt route) object {
 		op["parameters"] = params
 	}
 	if rt.On != toNobody {
-		proofs := []object{{"bearer": []string{}}, {"cookie": []string{}}}
+		proofs := []object{{"bearer": []string{}}, {"sigv4": []string{}}, {"cookie": []string{}}}
 		if rt.Door == mediaDoor {
 			proofs = append(proofs, object{"media": []string{}})
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -88,29 +89,37 @@ const (
 	bodyTimeout = 15 * time.Second
 )
 
+// readBody reads the whole body of a request, within both bounds.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	conn := http.NewResponseController(w)
+	if conn.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
+		// What is done with the body may take longer than it did to come.
+		defer func() { _ = conn.SetReadDeadline(time.Time{}) }() // fails only where the connection is gone
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var big *http.MaxBytesError
+	if errors.As(err, &big) {
+		return nil, fault.New(fault.Invalid, "read request body", "", "longer than 64 KiB")
+	}
+	return text, fault.Wrap(fault.Invalid, "read request body", "", err)
+}
+
 // decode reads a JSON body into v. Unknown members are refused, so that a typo in
 // a setting is heard of.
 func decode(w http.ResponseWriter, r *http.Request, v any) error {
-	conn := http.NewResponseController(w)
-	if conn.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
-		defer func() { _ = conn.SetReadDeadline(time.Time{}) }() // fails only where the connection is gone
+	text, err := readBody(w, r)
+	if err != nil {
+		return err
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		var big *http.MaxBytesError
-		switch {
-		case errors.As(err, &big):
-			return fault.New(fault.Invalid, "read request body", "", "longer than 64 KiB")
-		case errors.Is(err, io.EOF):
-			return fault.New(fault.Invalid, "read request body", "", "empty; a JSON object is needed")
-		}
+	if err := d.Decode(v); errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, "read request body", "", "empty; a JSON object is needed")
+	} else if err != nil {
 		return fault.Wrap(fault.Invalid, "read request body", "", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fault.New(fault.Invalid, "read request body", "", "something follows the JSON object")
 	}
-	// The body is whole: what is done with it may take longer than it did to come.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return nil
 }

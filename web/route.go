@@ -1,13 +1,16 @@
 package web
 
 import (
+	"bytes"
 	"crypto/subtle"
+	"io"
 	"net/http"
 	"strings"
 
 	"penstock/auth"
 	"penstock/internal/fault"
 	"penstock/streams"
+	"penstock/wire/sigv4"
 )
 
 // target says what a route's action is done to, and so what is asked of auth.
@@ -158,10 +161,13 @@ func (c *call) resource(on target) string {
 func (s *Server) identify(rt route, c *call) error {
 	r := c.r
 	remote := remoteHost(r)
+	if sigv4.Present(r) {
+		return s.signed(c, remote)
+	}
 	if head := r.Header.Get("Authorization"); head != "" {
 		scheme, token, _ := strings.Cut(head, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return fault.New(fault.Unauthentic, "sign in", "", "the Authorization header is not `Bearer pst_...`")
+			return fault.New(fault.Unauthentic, "sign in", "", "the Authorization header is neither `Bearer pst_...` nor an AWS signature")
 		}
 		var err error
 		c.principal, err = s.c.Auth.Bearer(r.Context(), strings.TrimSpace(token), remote)
@@ -185,6 +191,18 @@ func (s *Server) identify(rt route, c *call) error {
 	}
 	c.principal, c.session = p, session
 	return nil
+}
+
+// signed finds the principal behind an AWS signature, which covers the body: it is read
+// here, within the bounds of a JSON request, and put back for the handler.
+func (s *Server) signed(c *call, remote string) error {
+	body, err := readBody(c.w, c.r)
+	if err != nil {
+		return err
+	}
+	c.principal, err = s.c.Auth.Signed(c.r.Context(), c.r, body, remote)
+	c.r.Body = io.NopCloser(bytes.NewReader(body))
+	return err
 }
 
 // sameSite refuses a request that another site made the browser send: a cookie
