@@ -20,14 +20,19 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/acme"
+	"golang.org/x/crypto/acme/autocert"
+
 	"penstock/internal/host"
 )
 
-// certificates serves the operator's certificate, read again when its file changes,
-// or one made for this machine. A nil *certificates is plain HTTP.
+// certificates serves the operator's certificate, read again when its file changes, one
+// made for this machine, or those that an ACME authority gives (RFC 8555). A nil
+// *certificates is plain HTTP.
 type certificates struct {
 	cert, key string
 	clock     host.Clock
+	acme      *autocert.Manager // nil: files
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -44,6 +49,13 @@ const selfSignedLife = 820 * 24 * time.Hour
 func openCertificates(c config, dir string, clock host.Clock) (*certificates, error) {
 	cs := &certificates{cert: c.TLS.Cert, key: c.TLS.Key, clock: clock}
 	switch {
+	case len(c.TLS.ACME.Hosts) > 0:
+		cs.acme = &autocert.Manager{Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(filepath.Join(dir, "tls", "acme")),
+			HostPolicy: autocert.HostWhitelist(c.TLS.ACME.Hosts...), Email: c.TLS.ACME.Email}
+		if c.TLS.ACME.Directory != "" {
+			cs.acme.Client = &acme.Client{DirectoryURL: c.TLS.ACME.Directory}
+		}
+		return cs, nil
 	case c.TLS.Auto:
 		cs.cert, cs.key = filepath.Join(dir, "tls", "cert.pem"), filepath.Join(dir, "tls", "key.pem")
 		if err := cs.make(); err != nil {
@@ -63,7 +75,11 @@ func (cs *certificates) config() *tls.Config {
 	if cs == nil {
 		return nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get, NextProtos: []string{"h2", "http/1.1"}}
+	protocols := []string{"h2", "http/1.1"}
+	if cs.acme != nil {
+		protocols = append(protocols, acme.ALPNProto) // the authority's challenge comes to this port
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get, NextProtos: protocols}
 }
 
 // rtsps is config for RTSP over TLS, which is no HTTP.
@@ -71,7 +87,10 @@ func (cs *certificates) rtsps() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get}
 }
 
-func (cs *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (cs *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if cs.acme != nil {
+		return cs.acme.GetCertificate(hello)
+	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if now := cs.clock.Now(); now.Sub(cs.checked) > recheck {

@@ -37,6 +37,11 @@ type config struct {
 		Cert string `yaml:"cert"`
 		Key  string `yaml:"key"`
 		Auto bool   `yaml:"self_signed"`
+		ACME struct {
+			Hosts     []string `yaml:"hosts"`
+			Email     string   `yaml:"email"`
+			Directory string   `yaml:"directory"`
+		} `yaml:"acme"`
 	} `yaml:"tls"`
 
 	Storage struct {
@@ -156,7 +161,7 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 	texts := map[string]*string{
 		"DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "RTSPS": &c.RTSPS, "PUBLIC_URL": &c.PublicURL,
 		"ACCOUNT": &c.Account, "REGION": &c.Region, "LOG_LEVEL": &c.LogLevel, "LOG_FORMAT": &c.LogFormat,
-		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key,
+		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key, "ACME_EMAIL": &c.TLS.ACME.Email, "ACME_DIRECTORY": &c.TLS.ACME.Directory,
 		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
 		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile,
 	}
@@ -177,6 +182,9 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 	}
 	if v, ok := env("PENSTOCK_ALLOW_ADDRESSES"); ok {
 		c.Allow = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if v, ok := env("PENSTOCK_ACME_HOSTS"); ok {
+		c.TLS.ACME.Hosts = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	if v, ok := env("PENSTOCK_STALL_BUDGET"); ok {
 		n, err := quantity.Size(v)
@@ -215,6 +223,9 @@ func (c *config) Validate() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return errors.New("tls: cert and key come together")
 	}
+	if len(c.TLS.ACME.Hosts) > 0 && (c.TLS.Auto || c.TLS.Cert != "") {
+		return errors.New("tls: acme, self_signed and cert exclude each other")
+	}
 	if c.TLS.Auto && c.TLS.Cert != "" {
 		return errors.New("tls: self_signed and cert exclude each other")
 	}
@@ -250,6 +261,11 @@ func (c *config) udpAddress() string {
 	return c.RTSPUDP
 }
 
+// secure reports whether the listeners speak TLS.
+func (c *config) secure() bool {
+	return c.TLS.Auto || c.TLS.Cert != "" || len(c.TLS.ACME.Hosts) > 0
+}
+
 // loopbackOnly reports whether every listener is out of reach of other machines.
 func (c *config) loopbackOnly() bool {
 	if c.RTSP == "off" {
@@ -261,7 +277,7 @@ func (c *config) loopbackOnly() bool {
 
 // rtspsOn reports whether RTSP over TLS is served: where RTSP is, and a certificate.
 func (c *config) rtspsOn() bool {
-	return c.RTSP != "off" && c.RTSPS != "off" && (c.TLS.Auto || c.TLS.Cert != "")
+	return c.RTSP != "off" && c.RTSPS != "off" && c.secure()
 }
 
 func isLoopback(addr string) bool {

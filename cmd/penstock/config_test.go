@@ -32,7 +32,10 @@ func TestTheSampleFileIsTheDefaults(t *testing.T) {
 	if c.Allow == nil || len(c.Allow) > 0 {
 		t.Errorf("allow_addresses is %v", c.Allow)
 	}
-	c.Allow = nil
+	if c.TLS.ACME.Hosts == nil || len(c.TLS.ACME.Hosts) > 0 {
+		t.Errorf("tls.acme.hosts is %v", c.TLS.ACME.Hosts)
+	}
+	c.Allow, c.TLS.ACME.Hosts = nil, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the sample says\n%+v\nthe defaults are\n%+v", c, want)
 	}

@@ -203,7 +203,7 @@ func linkCommand(t *terminal) *cobra.Command {
 			return err
 		}
 		at := "http://" + friendly(c.HTTP)
-		if c.TLS.Auto || c.TLS.Cert != "" {
+		if c.secure() {
 			at = "https://" + friendly(c.HTTP)
 		}
 		if c.PublicURL != "" {
@@ -361,7 +361,7 @@ func healthCommand(t *terminal) *cobra.Command {
 			return err
 		}
 		scheme := "http"
-		if c.TLS.Auto || c.TLS.Cert != "" {
+		if c.secure() {
 			scheme = "https"
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
