@@ -38,6 +38,9 @@ const (
 	lineMax = 16 << 10
 	// fieldMax bounds each field of an event, which may come from outside.
 	fieldMax = 1024
+	// batchMax is about how many bytes are written before they are synced: a power cut
+	// can leave holes no further back than this and one line.
+	batchMax = 32 << 10
 	// queueMax is how many lines may wait for the disk; then Record waits.
 	queueMax = 4096
 )
@@ -252,6 +255,11 @@ func (l *Log) append(list []auth.AuditEvent) error {
 	}
 	var buf bytes.Buffer
 	for _, e := range list {
+		if buf.Len() >= batchMax {
+			if err := l.put(&buf); err != nil {
+				return err
+			}
+		}
 		line := Line{Seq: l.seq + 1, Time: l.c.Clock.Now().UTC(), Action: clip(e.Action), Principal: clip(e.Principal), Account: clip(e.Account),
 			Remote: clip(e.Remote), Object: clip(e.Object), Decision: clip(e.Decision), Detail: clip(e.Detail), Prev: l.prev}
 		text, hash, err := line.seal()
@@ -261,11 +269,17 @@ func (l *Log) append(list []auth.AuditEvent) error {
 		buf.Write(text)
 		l.seq, l.prev = line.Seq, hash
 	}
+	return l.put(&buf)
+}
+
+// put writes what buf holds, syncs it and empties buf.
+func (l *Log) put(buf *bytes.Buffer) error {
 	n, err := l.file.WriteAt(buf.Bytes(), l.size)
 	l.size += int64(n)
 	if err != nil {
 		return err
 	}
+	buf.Reset()
 	return l.file.Sync()
 }
 
