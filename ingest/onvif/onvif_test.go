@@ -140,7 +140,7 @@ func (d *fakeCamera) soap(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, head+`<tds:GetCapabilitiesResponse><tds:Capabilities><tt:Media><tt:XAddr>http://10.99.99.99/onvif/media</tt:XAddr></tt:Media></tds:Capabilities></tds:GetCapabilitiesResponse>`+tail)
 	case strings.Contains(body, "GetProfiles") && r.URL.Path == "/onvif/media":
 		io.WriteString(w, head+`<trt:GetProfilesResponse><trt:Profiles token="p1" fixed="true"><tt:Name>main</tt:Name><tt:VideoEncoderConfiguration token="v1"><tt:Name>v</tt:Name><tt:Encoding>H264</tt:Encoding><tt:Resolution><tt:Width>2688</tt:Width><tt:Height>1520</tt:Height></tt:Resolution><tt:RateControl><tt:FrameRateLimit>25</tt:FrameRateLimit></tt:RateControl></tt:VideoEncoderConfiguration></trt:Profiles><trt:Profiles token="p2"><tt:Name>sub</tt:Name></trt:Profiles><trt:Profiles token="p3"><tt:Name>broken</tt:Name></trt:Profiles></trt:GetProfilesResponse>`+tail)
-	case strings.Contains(body, "GetStreamUri") && !strings.Contains(body, "p3"):
+	case strings.Contains(body, "GetStreamUri") && !strings.Contains(body, ">p3<"):
 		token := between(body, "<trt:ProfileToken>", "<")
 		io.WriteString(w, head+`<trt:GetStreamUriResponse><trt:MediaUri><tt:Uri>rtsp://u:p@10.99.99.99:554/`+token+`</tt:Uri></trt:MediaUri></trt:GetStreamUriResponse>`+tail)
 	default:
