@@ -7,6 +7,9 @@ CRASHES ?= 50
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
+# In CI, and for root, a test that cannot run fails. Others hear what needs root, by name.
+export PENSTOCK_CI ?= $(if $(CI)$(filter 0,$(shell id -u)),1,0)
+
 .PHONY: run build test setup lint race bench fuzz crash soak clean
 
 run: ## the demo: a moving picture in the browser
@@ -24,8 +27,8 @@ lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 
-race: ## all tests, with the race detector; a skipped test that must run fails
-	CGO_ENABLED=1 PENSTOCK_CI=1 $(GO) test -race -timeout 30m ./...
+race: ## all tests, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 
 bench: ## prints figures as a table and as JSON (bench.json), beside the floor in the same run
 	$(GO) run ./bench $(BENCHFLAGS)
@@ -34,7 +37,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	scripts/fuzz.sh $(FUZZTIME)
 
 crash: ## CRASHES times kill -9 under eight recording cameras, and the power-cut simulations
-	PENSTOCK_CI=1 PENSTOCK_CRASHES=$(CRASHES) $(GO) test -count=1 -timeout 60m -run 'Crash|PowerCut' -v ./acceptance/... ./fragments/...
+	PENSTOCK_CRASHES=$(CRASHES) $(GO) test -count=1 -timeout 60m -run 'Crash|PowerCut' -v ./acceptance/... ./fragments/...
 
 clean:
 	rm -rf penstock bin test-output bench.json

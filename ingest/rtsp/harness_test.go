@@ -17,12 +17,7 @@ import (
 	"penstock/streams"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv("PENSTOCK_COST_SERVER") != "" {
-		costServer()
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memHub is a Hub that keeps every sample in memory.
 type memHub struct {
