@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +28,7 @@ import (
 	"penstock/ingest/probe"
 	"penstock/internal/fault"
 	"penstock/internal/host"
+	"penstock/internal/turnstile"
 	"penstock/playback/clip"
 	"penstock/playback/export"
 	"penstock/playback/hls"
@@ -73,7 +73,9 @@ type Config struct {
 	Logger   *slog.Logger        // discards
 	Gatherer prometheus.Gatherer // prometheus.DefaultGatherer
 	MaxConns int                 // DefaultMaxConns
-	TLS      *tls.Config         // nil: plain HTTP
+	// MaxConnsPerAddress bounds those of one address. 0: a quarter of MaxConns; negative: no bound.
+	MaxConnsPerAddress int
+	TLS                *tls.Config // nil: plain HTTP
 
 	Version     string
 	Region      string
@@ -202,7 +204,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
-	l = &boundedListener{Listener: l, open: new(atomic.Int64), most: int64(s.c.MaxConns)}
+	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress}).Listen(l)
 	ended := make(chan error, 1)
 	go func() {
 		if s.c.TLS != nil {
@@ -226,41 +228,4 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	return nil
-}
-
-// boundedListener closes connections past the limit at once, so that a flood of
-// them costs no memory; those that are open go on.
-type boundedListener struct {
-	net.Listener
-	open *atomic.Int64
-	most int64
-}
-
-// Accept returns the next connection that fits under the limit.
-func (l *boundedListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.open.Add(1) <= l.most {
-			return &countedConn{Conn: c, open: l.open}, nil
-		}
-		l.open.Add(-1)
-		_ = c.Close()
-	}
-}
-
-type countedConn struct {
-	net.Conn
-	open   *atomic.Int64
-	closed atomic.Bool
-}
-
-// Close ends the connection and gives its place back.
-func (c *countedConn) Close() error {
-	if !c.closed.Swap(true) {
-		c.open.Add(-1)
-	}
-	return c.Conn.Close()
 }

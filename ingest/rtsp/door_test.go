@@ -345,7 +345,7 @@ func TestSessionOfAnotherConnection(t *testing.T) {
 }
 
 func TestConnectionsPastTheLimitAreClosed(t *testing.T) {
-	s := serve(t, Config{Hub: newMemHub(), Connections: 2})
+	s := serve(t, Config{Hub: newMemHub(), Connections: 2, PerAddress: -1})
 	for range 2 {
 		w := dial(t, s, "door")
 		w.ask("OPTIONS", w.base, "")

@@ -11,6 +11,7 @@ import (
 
 	"penstock/ingest/interleaved"
 	"penstock/internal/fault"
+	"penstock/internal/turnstile"
 )
 
 // gate accepts connections, RTSP and RTSPS, as far as there is room, and hands them to
@@ -23,13 +24,13 @@ type gate struct {
 	done     chan struct{}
 	once     sync.Once
 	wg       sync.WaitGroup
-	open     atomic.Int64
-	refused  atomic.Uint64
+	room     *turnstile.Turnstile
 	accepted atomic.Uint64
 }
 
 func openGate(ctx context.Context, s *Server) (*gate, error) {
-	g := &gate{s: s, conns: make(chan net.Conn), done: make(chan struct{})}
+	room := turnstile.New(turnstile.Config{Total: s.c.Connections, PerAddress: s.c.PerAddress})
+	g := &gate{s: s, room: room, conns: make(chan net.Conn), done: make(chan struct{})}
 	var lc net.ListenConfig
 	var err error
 	if g.plain, err = lc.Listen(ctx, "tcp", s.c.Address); err != nil {
@@ -42,10 +43,10 @@ func openGate(ctx context.Context, s *Server) (*gate, error) {
 		}
 	}
 	g.wg.Add(1)
-	go g.accept(g.plain, nil)
+	go g.accept(room.Listen(g.plain), nil)
 	if g.tls != nil {
 		g.wg.Add(1)
-		go g.accept(g.tls, s.c.TLS)
+		go g.accept(room.Listen(g.tls), s.c.TLS)
 	}
 	return g, nil
 }
@@ -76,12 +77,6 @@ func (g *gate) accept(ln net.Listener, secure *tls.Config) {
 			}
 		}
 		wait = 5 * time.Millisecond
-		if g.open.Load() >= int64(g.s.c.Connections) {
-			g.refused.Add(1)
-			_ = c.Close()
-			continue
-		}
-		g.open.Add(1)
 		g.accepted.Add(1)
 		if secure != nil {
 			c = tls.Server(c, secure)

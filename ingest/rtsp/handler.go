@@ -58,7 +58,6 @@ func (h *handler) OnConnOpen(ctx *gortsplib.ServerHandlerOnConnOpenCtx) {
 
 // OnConnClose implements gortsplib.ServerHandlerOnConnClose.
 func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
-	h.s.gate.open.Add(-1)
 	h.s.log.Debug("connection closed", "remote", callerOf(ctx.Conn).remote, "err", ctx.Error)
 }
 

@@ -28,7 +28,7 @@ func newMetrics(s *Server) *metrics {
 			Help: "Packets and access units that did not become samples, by reason."}, []string{"reason"}),
 	}
 	m.all = []prometheus.Collector{m.refused, m.packets, m.lost,
-		gauge("connections", "Open RTSP connections.", func() float64 { return float64(s.gate.open.Load()) }),
+		gauge("connections", "Open RTSP connections.", func() float64 { return float64(s.gate.room.Inside()) }),
 		gauge("producers", "Sessions that record.", func() float64 {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -40,7 +40,7 @@ func newMetrics(s *Server) *metrics {
 			return float64(len(s.players))
 		}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "penstock_rtsp_connections_refused_total",
-			Help: "Connections closed for want of room."}, func() float64 { return float64(s.gate.refused.Load()) }),
+			Help: "Connections closed for want of room."}, func() float64 { return float64(s.gate.room.Refused()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "penstock_rtsp_reads_total",
 			Help: "System calls that read RTSP connections."}, func() float64 {
 			st := s.poller.Stats()

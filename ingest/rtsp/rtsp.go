@@ -139,10 +139,13 @@ type Config struct {
 	Hub           Hub
 	Authenticator Authenticator
 
-	Connections int                   // DefaultConnections
-	Silence     time.Duration         // a producer without media for this long is dropped; 10 s
-	Realm       string                // of the challenge; "penstock"
-	Clock       host.Clock            // host.System
-	Logger      *slog.Logger          // discards
-	Registerer  prometheus.Registerer // none
+	Connections int // DefaultConnections
+	// PerAddress bounds the connections of one address. 0: half of Connections, so that a
+	// recorder that pushes for a whole site fits; negative: no bound.
+	PerAddress int
+	Silence    time.Duration         // a producer without media for this long is dropped; 10 s
+	Realm      string                // of the challenge; "penstock"
+	Clock      host.Clock            // host.System
+	Logger     *slog.Logger          // discards
+	Registerer prometheus.Registerer // none
 }

@@ -62,6 +62,9 @@ func New(c Config) (*Server, error) {
 	if c.Connections <= 0 {
 		c.Connections = DefaultConnections
 	}
+	if c.PerAddress == 0 {
+		c.PerAddress = (c.Connections + 1) / 2
+	}
 	if c.Silence <= 0 {
 		c.Silence = interleaved.DefaultSilence
 	}

@@ -1,0 +1,142 @@
+// Package turnstile bounds how many connections a door holds, in all and from one
+// address, so that one machine that keeps thousands open does not keep everyone else
+// out. Connections past a bound are closed at once, at no cost in memory; those that
+// are inside go on.
+package turnstile
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Share is the part of all connections that one address may hold by default: a
+// quarter. A NAT or a proxy with many people behind it fits in; a single machine can't
+// fill the door.
+const Share = 4
+
+// Config bounds a door. The zero value bounds nothing.
+type Config struct {
+	Total      int // connections at one time; 0: no bound
+	PerAddress int // of one IPv4 address or one IPv6 /64; 0: a Share of Total; negative: no bound
+}
+
+// Turnstile counts who is inside. Its methods may be called at once.
+type Turnstile struct {
+	c       Config
+	mu      sync.Mutex
+	inside  int
+	from    map[netip.Addr]int
+	refused atomic.Uint64
+}
+
+// New returns an empty Turnstile.
+func New(c Config) *Turnstile {
+	if c.PerAddress == 0 {
+		c.PerAddress = (c.Total + Share - 1) / Share
+	}
+	return &Turnstile{c: c, from: map[netip.Addr]int{}}
+}
+
+// Enter lets a connection from remote in, or reports false. leave gives the place
+// back, once however often it is called.
+func (t *Turnstile) Enter(remote net.Addr) (leave func(), ok bool) {
+	at := address(remote)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.c.Total > 0 && t.inside >= t.c.Total || t.c.PerAddress > 0 && t.from[at] >= t.c.PerAddress {
+		t.refused.Add(1)
+		return nil, false
+	}
+	t.inside++
+	t.from[at]++
+	return sync.OnceFunc(func() { t.leave(at) }), true
+}
+
+func (t *Turnstile) leave(at netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.inside--
+	if t.from[at]--; t.from[at] == 0 {
+		delete(t.from, at)
+	}
+}
+
+// Inside returns how many are in.
+func (t *Turnstile) Inside() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.inside
+}
+
+// Refused returns how many found no room.
+func (t *Turnstile) Refused() uint64 { return t.refused.Load() }
+
+// Listen returns l with every connection counted by t until it is closed.
+func (t *Turnstile) Listen(l net.Listener) net.Listener { return &listener{l, t} }
+
+// address is what connections are counted by. Who has one IPv6 address has the 2^64 of
+// its network (RFC 4291 §2.5.4). What has no address shares the zero one.
+func address(a net.Addr) netip.Addr {
+	var at netip.Addr
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		at = a.AddrPort().Addr()
+	case nil:
+		return at
+	default:
+		p, err := netip.ParseAddrPort(a.String())
+		if err != nil {
+			return at
+		}
+		at = p.Addr()
+	}
+	at = at.Unmap().WithZone("")
+	if at.Is6() {
+		if p, err := at.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return at
+}
+
+type listener struct {
+	net.Listener
+	t *Turnstile
+}
+
+// Accept returns the next connection that there is room for.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if leave, ok := l.t.Enter(c.RemoteAddr()); ok {
+			return &conn{c, leave}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+type conn struct {
+	net.Conn
+	leave func()
+}
+
+// SyscallConn lends the socket underneath to those who poll it.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// Close ends the connection and gives its place back.
+func (c *conn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
