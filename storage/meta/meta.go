@@ -4,7 +4,8 @@
 // survives a power cut (https://sqlite.org/pragma.html#pragma_synchronous). One goroutine writes and commits
 // whatever was submitted meanwhile as one transaction; readers have their own
 // connections and never wait for it. A stalled disk holds up the callers of Write only,
-// each no longer than its context.
+// each no longer than its context. On a full disk it goes on from a reserve that it keeps
+// for that: what makes room again has to be written down, too.
 //
 // What the tables mean belongs to the callers: each hands in a Schema. Chunks and
 // segments can be read without this store, so losing it is not losing video.
@@ -42,6 +43,12 @@ type Config struct {
 	// BusyTimeout is how long to wait for another process that holds the file, such as
 	// a backup. 0: 5 s.
 	BusyTimeout time.Duration
+	// Reserve is how much of the disk a file beside Path, named as Path and "-reserve",
+	// keeps for the store: it is given up when the disk is full and taken back when there
+	// is room. 0: 32 MiB, or a 64th of the file system if that is less; < 0: none.
+	Reserve int64
+	// FS holds the reserve, nothing else. nil: host.OS.
+	FS host.FS
 	// Clock stamps migrations and measures commits. nil: host.System.
 	Clock host.Clock
 	// Logger gets what an operator should know. nil: discarded.
@@ -70,6 +77,9 @@ func (c Config) withDefaults() Config {
 	if c.BusyTimeout == 0 {
 		c.BusyTimeout = 5 * time.Second
 	}
+	if c.FS == nil {
+		c.FS = host.OS{}
+	}
 	if c.Clock == nil {
 		c.Clock = host.System{}
 	}
@@ -85,6 +95,7 @@ type DB struct {
 	writer *sql.DB // one connection, used by the writer goroutine and Prepare
 	reader *sql.DB
 	met    *metrics
+	spare  *reserve
 
 	queue chan *write
 	stop  chan struct{} // closed by Close: no more writes are taken
@@ -104,10 +115,12 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	db := &DB{
 		cfg:   cfg,
 		met:   newMetrics(cfg.Registerer),
+		spare: newReserve(cfg),
 		queue: make(chan *write, queueLen),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
+	db.spare.look() // on a full disk SQLite cannot make its files without it
 	var err error
 	if db.writer, err = openPool(cfg, 1, "_txlock=immediate", "_pragma=journal_mode(WAL)",
 		"_pragma=synchronous(FULL)", "_pragma=foreign_keys(ON)", "_pragma=journal_size_limit(67108864)"); err != nil {

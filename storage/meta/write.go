@@ -40,7 +40,8 @@ type write struct {
 // must not call Write, Commit or Rollback, nor wait for anything else, and its statements
 // should not take a context that may end meanwhile: SQLite, interrupted in a statement,
 // undoes the whole transaction, the others' writes too, which then hear of it. A panic of
-// fn is undone and raised again in the caller.
+// fn is undone and raised again in the caller. On a full disk fn runs a second time, once
+// the reserve is given up: what it did to anything but the transaction must bear that.
 //
 // When ctx ends first Write returns its error at once; fn then either never runs or, if
 // it had begun, may still be committed. fault.Unavailable: the store is closed or the
@@ -110,7 +111,14 @@ func (db *DB) run() {
 // maxBatch, in one transaction, and answers them. It returns batch for reuse.
 func (db *DB) commit(batch []*write) []*write {
 	began := db.cfg.Clock.Now()
+	db.spare.look()
 	err := db.transact(&batch)
+	if mayBeFull(err) && db.spare.giveUp() {
+		for _, w := range batch {
+			w.again()
+		}
+		err = db.transact(&batch)
+	}
 	if err != nil {
 		db.cfg.Logger.Error("metadata was not written", "writes", len(batch), "err", err)
 	}
@@ -163,15 +171,25 @@ func (db *DB) step(tx *sql.Tx, w *write) error {
 		return err
 	}
 	w.call(tx)
+	if db.spare.held && mayBeFull(w.err) {
+		return w.err // all of it again, from the reserve
+	}
 	if w.err != nil || w.thrown != nil {
 		if _, err := tx.Exec("ROLLBACK TO w"); err != nil {
 			// A full disk makes SQLite undo the whole transaction by itself; the
 			// others then fail for fn's reason.
-			return errors.Join(err, w.err)
+			return errors.Join(w.err, err)
 		}
 	}
 	_, err := tx.Exec("RELEASE w")
 	return err
+}
+
+// again readies a write whose transaction was lost to run once more.
+func (w *write) again() {
+	if w.thrown == nil && w.state.CompareAndSwap(writeStarted, writeWaiting) {
+		w.err = nil
+	}
 }
 
 func (w *write) call(tx *sql.Tx) {
