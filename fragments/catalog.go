@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"penstock/internal/fault"
+	"penstock/internal/varint"
 	"penstock/storage/meta"
 )
 
@@ -311,7 +312,7 @@ func (c catalog) newest(ctx context.Context, stream string) (entry, bool, error)
 		}
 		entries, err := unpackEntries(rows[0].entries)
 		if err != nil || len(entries) == 0 {
-			return entry{}, false, readFault("read index", stream, errors.Join(err, errShort))
+			return entry{}, false, readFault("read index", stream, errors.Join(err, varint.ErrShort))
 		}
 		return entries[len(entries)-1], true, nil
 	}

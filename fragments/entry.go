@@ -2,6 +2,8 @@ package fragments
 
 import (
 	"time"
+
+	"penstock/internal/varint"
 )
 
 // entry is a fragment's line in an index: its head and where its record lies.
@@ -60,31 +62,31 @@ func (p *packer) appendEntry(b []byte, e *entry) []byte {
 
 	b = append(b, flags)
 	if apart {
-		b = appendInt(b, start-p.end)
+		b = varint.AppendInt(b, start-p.end)
 	}
 	if duration {
-		b = appendInt(b, dur-p.dur)
+		b = varint.AppendInt(b, dur-p.dur)
 	}
 	if samples {
-		b = appendInt(b, int64(e.Samples-p.samples))
+		b = varint.AppendInt(b, int64(e.Samples-p.samples))
 	}
-	b = appendUint(b, e.Size)
-	b = appendInt(b, int64(e.metaLen)-p.meta)
+	b = varint.AppendUint(b, e.Size)
+	b = varint.AppendInt(b, int64(e.metaLen)-p.meta)
 	if run {
-		b = appendInt(b, int64(e.Run)-int64(p.run))
+		b = varint.AppendInt(b, int64(e.Run)-int64(p.run))
 	}
 	if producer {
 		at := e.Producer.UnixMicro() - start
-		b = appendInt(b, at-p.producer)
+		b = varint.AppendInt(b, at-p.producer)
 		p.producer = at
 	}
 	if gap {
 		b = append(b, byte(e.Gap))
-		b = appendText(b, e.GapDetail)
+		b = varint.AppendText(b, e.GapDetail)
 	}
 	if moved {
-		b = appendInt(b, int64(e.Number)-start)
-		b = appendInt(b, e.off-p.off)
+		b = varint.AppendInt(b, int64(e.Number)-start)
+		b = varint.AppendInt(b, e.off-p.off)
 	}
 	p.end, p.dur, p.samples, p.meta, p.run = start+dur, dur, e.Samples, int64(e.metaLen), e.Run
 	p.off = e.off + e.recordSize()
@@ -92,41 +94,41 @@ func (p *packer) appendEntry(b []byte, e *entry) []byte {
 }
 
 // next unpacks one entry.
-func (p *packer) next(c *cursor, e *entry) {
-	flags := c.byte()
+func (p *packer) next(c *varint.Cursor, e *entry) {
+	flags := c.Byte()
 	start := p.end
 	if flags&entryApart != 0 {
-		start += c.int()
+		start += c.Int()
 	}
 	if flags&entryDuration != 0 {
-		p.dur += c.int()
+		p.dur += c.Int()
 	}
 	if flags&entrySamples != 0 {
-		p.samples += int(c.int())
+		p.samples += int(c.Int())
 	}
-	e.Size = c.int63()
-	p.meta += c.int()
+	e.Size = c.Int63()
+	p.meta += c.Int()
 	if flags&entryRun != 0 {
-		p.run = uint32(int64(p.run) + c.int())
+		p.run = uint32(int64(p.run) + c.Int())
 	}
 	e.Producer = time.Time{}
 	if flags&entryProducer != 0 {
-		p.producer += c.int()
+		p.producer += c.Int()
 		e.Producer = time.UnixMicro(start + p.producer).UTC()
 	}
 	e.Gap, e.GapDetail = CauseNone, ""
 	if flags&entryGap != 0 {
-		e.Gap = Cause(c.byte())
-		e.GapDetail = c.text(MaxDetail)
+		e.Gap = Cause(c.Byte())
+		e.GapDetail = c.Text(MaxDetail)
 	}
 	number := start
 	e.off = p.off
 	if flags&entryMoved != 0 {
-		number += c.int()
-		e.off += c.int()
+		number += c.Int()
+		e.off += c.Int()
 	}
 	if p.dur < 0 || p.meta < 0 || p.meta > MaxMeta || e.Size > MaxFragment || number <= 0 || e.off < 0 || p.samples < 0 {
-		c.fail = true
+		c.Fail = true
 	}
 	p.end = start + p.dur
 	e.Number, e.Start, e.End = Number(number), time.UnixMicro(start).UTC(), time.UnixMicro(p.end).UTC()
@@ -137,7 +139,7 @@ func (p *packer) next(c *cursor, e *entry) {
 
 // packEntries packs the entries of one chunk.
 func packEntries(b []byte, entries []entry) []byte {
-	b = appendUint(b, len(entries))
+	b = varint.AppendUint(b, len(entries))
 	p := packer{off: headerLen}
 	for i := range entries {
 		b = p.appendEntry(b, &entries[i])
@@ -147,23 +149,23 @@ func packEntries(b []byte, entries []entry) []byte {
 
 // unpackEntries reads what packEntries wrote. Numbers rise strictly.
 func unpackEntries(b []byte) ([]entry, error) {
-	c := &cursor{b: b}
-	n := c.count(3)
+	c := &varint.Cursor{B: b}
+	n := c.Count(3)
 	if n > maxEntries {
-		return nil, errShort
+		return nil, varint.ErrShort
 	}
 	out := make([]entry, n)
 	p := packer{off: headerLen}
 	for i := range out {
 		p.next(c, &out[i])
 		if i > 0 && out[i].Number <= out[i-1].Number {
-			return nil, errShort
+			return nil, varint.ErrShort
 		}
-		if c.fail {
-			return nil, errShort
+		if c.Fail {
+			return nil, varint.ErrShort
 		}
 	}
-	return out, c.err()
+	return out, c.Err()
 }
 
 // stretch is unbroken media with what is known of the gap before it.
@@ -204,34 +206,34 @@ func joinStretches(out, more []stretch) []stretch {
 }
 
 func appendStretches(b []byte, all []stretch) []byte {
-	b = appendUint(b, len(all))
+	b = varint.AppendUint(b, len(all))
 	end := int64(0)
 	for _, s := range all {
-		b = appendInt(b, s.start-end)
-		b = appendUint(b, s.end-s.start)
-		b = appendUint(b, s.fragments)
-		b = appendUint(b, s.bytes)
+		b = varint.AppendInt(b, s.start-end)
+		b = varint.AppendUint(b, s.end-s.start)
+		b = varint.AppendUint(b, s.fragments)
+		b = varint.AppendUint(b, s.bytes)
 		b = append(b, byte(s.cause))
-		b = appendText(b, s.detail)
+		b = varint.AppendText(b, s.detail)
 		end = s.end
 	}
 	return b
 }
 
-func readStretches(c *cursor) []stretch {
-	n := c.count(6)
+func readStretches(c *varint.Cursor) []stretch {
+	n := c.Count(6)
 	out := make([]stretch, n)
 	end := int64(0)
 	for i := range out {
 		s := &out[i]
-		s.start = end + c.int()
-		s.end = s.start + c.int63()
-		s.fragments = int(c.uint32())
-		s.bytes = c.int63()
-		s.cause = Cause(c.byte())
-		s.detail = c.text(MaxDetail)
+		s.start = end + c.Int()
+		s.end = s.start + c.Int63()
+		s.fragments = int(c.Uint32())
+		s.bytes = c.Int63()
+		s.cause = Cause(c.Byte())
+		s.detail = c.Text(MaxDetail)
 		if s.end < s.start {
-			c.fail = true
+			c.Fail = true
 		}
 		end = s.end
 	}

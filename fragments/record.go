@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"time"
 
+	"penstock/internal/varint"
 	"penstock/media"
 )
 
@@ -151,11 +152,11 @@ const (
 // appendMeta appends the meta part of f's record. durable is how much of the chunk was
 // known to be durable by then: a recovery need not read the media before it.
 func appendMeta(b []byte, f *Fragment, tracks []byte, durable int64) []byte {
-	b = appendUint(b, durable)
-	b = appendUint(b, f.Number)
+	b = varint.AppendUint(b, durable)
+	b = varint.AppendUint(b, f.Number)
 	start := f.Start.UnixMicro()
-	b = appendInt(b, start-int64(f.Number))
-	b = appendUint(b, f.End.UnixMicro()-start)
+	b = varint.AppendInt(b, start-int64(f.Number))
+	b = varint.AppendUint(b, f.End.UnixMicro()-start)
 	flags := uint64(0)
 	if f.Forced {
 		flags |= headForced
@@ -166,16 +167,16 @@ func appendMeta(b []byte, f *Fragment, tracks []byte, durable int64) []byte {
 	if f.Gap != CauseNone || f.GapDetail != "" {
 		flags |= headGap
 	}
-	b = appendUint(b, flags)
-	b = appendUint(b, f.Run)
+	b = varint.AppendUint(b, flags)
+	b = varint.AppendUint(b, f.Run)
 	if flags&headProducer != 0 {
-		b = appendInt(b, f.Producer.UnixMicro()-start)
+		b = varint.AppendInt(b, f.Producer.UnixMicro()-start)
 	}
 	if flags&headGap != 0 {
 		b = append(b, byte(f.Gap))
-		b = appendText(b, f.GapDetail)
+		b = varint.AppendText(b, f.GapDetail)
 	}
-	b = appendUint(b, len(tracks))
+	b = varint.AppendUint(b, len(tracks))
 	b = append(b, tracks...)
 	return appendSamples(b, f)
 }
@@ -202,10 +203,10 @@ func appendSamples(b []byte, f *Fragment) []byte {
 			}
 		}
 		states[i].dts = first
-		b = appendInt(b, first)
-		b = appendInt(b, f.Ends[i]-first)
+		b = varint.AppendInt(b, first)
+		b = varint.AppendInt(b, f.Ends[i]-first)
 	}
-	b = appendUint(b, len(f.Samples))
+	b = varint.AppendUint(b, len(f.Samples))
 	for i := range f.Samples {
 		s := &f.Samples[i]
 		k := f.Track(s.Track)
@@ -236,15 +237,15 @@ func appendSample(b []byte, s *media.Sample, k int, track media.Track, st *track
 	}
 	b = append(b, bits)
 	if st.seen {
-		b = appendInt(b, s.DTS-st.dts-st.delta)
+		b = varint.AppendInt(b, s.DTS-st.dts-st.delta)
 		st.delta = s.DTS - st.dts
 	}
-	b = appendUint(b, len(s.Data))
+	b = varint.AppendUint(b, len(s.Data))
 	if s.CTO != 0 {
-		b = appendInt(b, int64(s.CTO))
+		b = varint.AppendInt(b, int64(s.CTO))
 	}
 	if bits&wallMask == wallGiven {
-		b = appendInt(b, wall-predicted)
+		b = varint.AppendInt(b, wall-predicted)
 	}
 	if wall != 0 {
 		st.wall = wall
@@ -258,37 +259,37 @@ func appendSample(b []byte, s *media.Sample, k int, track media.Track, st *track
 // parseMeta reads what appendMeta wrote: a fragment without data, with Sizes. The
 // dataLen of its record must be the sum of the sizes.
 func parseMeta(meta []byte, dataLen uint32) (*Fragment, error) {
-	c := &cursor{b: meta}
+	c := &varint.Cursor{B: meta}
 	f := &Fragment{}
-	_ = c.int63() // what was durable: readDurable
-	f.Number = Number(c.int63())
-	start := int64(f.Number) + c.int()
-	end := start + c.int63()
+	_ = c.Int63() // what was durable: readDurable
+	f.Number = Number(c.Int63())
+	start := int64(f.Number) + c.Int()
+	end := start + c.Int63()
 	f.Start, f.End = time.UnixMicro(start).UTC(), time.UnixMicro(end).UTC()
-	flags := c.uint()
+	flags := c.Uint()
 	f.Forced = flags&headForced != 0
-	f.Run = c.uint32()
+	f.Run = c.Uint32()
 	if flags&headProducer != 0 {
-		f.Producer = time.UnixMicro(start + c.int()).UTC()
+		f.Producer = time.UnixMicro(start + c.Int()).UTC()
 	}
 	if flags&headGap != 0 {
-		f.Gap = Cause(c.byte())
-		f.GapDetail = c.text(MaxDetail)
+		f.Gap = Cause(c.Byte())
+		f.GapDetail = c.Text(MaxDetail)
 	}
-	n := c.count(1)
+	n := c.Count(1)
 	if n > maxPrivate {
-		return nil, errShort
+		return nil, varint.ErrShort
 	}
-	raw := c.bytes(n)
-	if c.fail || f.Number == 0 || end < start {
-		return nil, errShort
+	raw := c.Bytes(n)
+	if c.Fail || f.Number == 0 || end < start {
+		return nil, varint.ErrShort
 	}
 	tracks, err := media.UnmarshalTracks(raw)
 	if err != nil {
 		return nil, fmt.Errorf("tracks: %w", err)
 	}
 	if len(tracks) == 0 || len(tracks) > MaxTracks {
-		return nil, errShort
+		return nil, varint.ErrShort
 	}
 	f.Tracks = tracks
 	if err := parseSamples(c, f, dataLen); err != nil {
@@ -299,35 +300,35 @@ func parseMeta(meta []byte, dataLen uint32) (*Fragment, error) {
 
 // readDurable returns the durable offset that a record's meta part notes.
 func readDurable(meta []byte) int64 {
-	c := &cursor{b: meta}
-	return c.int63()
+	c := &varint.Cursor{B: meta}
+	return c.Int63()
 }
 
-func parseSamples(c *cursor, f *Fragment, dataLen uint32) error {
+func parseSamples(c *varint.Cursor, f *Fragment, dataLen uint32) error {
 	states := make([]trackState, len(f.Tracks))
 	f.Ends = make([]int64, len(f.Tracks))
 	for i := range f.Tracks {
-		states[i].dts = c.int()
-		f.Ends[i] = states[i].dts + c.int()
+		states[i].dts = c.Int()
+		f.Ends[i] = states[i].dts + c.Int()
 	}
-	n := c.count(2)
+	n := c.Count(2)
 	if n > maxSamples {
-		return errShort
+		return varint.ErrShort
 	}
 	f.Samples = make([]media.Sample, n)
 	f.Sizes = make([]uint32, n)
 	total := uint64(0)
 	for i := range f.Samples {
 		s := &f.Samples[i]
-		bits := c.byte()
+		bits := c.Byte()
 		k := int(bits >> trackShift)
 		if k >= len(f.Tracks) {
-			return errShort
+			return varint.ErrShort
 		}
 		f.Sizes[i] = parseSample(c, s, bits, f.Tracks[k], &states[k])
 		total += uint64(f.Sizes[i])
 	}
-	if err := c.err(); err != nil {
+	if err := c.Err(); err != nil {
 		return err
 	}
 	if total != uint64(dataLen) {
@@ -337,22 +338,22 @@ func parseSamples(c *cursor, f *Fragment, dataLen uint32) error {
 	return nil
 }
 
-func parseSample(c *cursor, s *media.Sample, bits byte, track media.Track, st *trackState) uint32 {
+func parseSample(c *varint.Cursor, s *media.Sample, bits byte, track media.Track, st *trackState) uint32 {
 	s.Track, s.Sync = track.ID, bits&sampleSync != 0
 	s.DTS = st.dts
 	if st.seen {
-		st.delta += c.int()
+		st.delta += c.Int()
 		s.DTS = st.dts + st.delta
 	}
-	size := c.uint32()
+	size := c.Uint32()
 	if bits&sampleCTO != 0 {
-		s.CTO = int32(c.int())
+		s.CTO = int32(c.Int())
 	}
 	predicted := st.predictWall(track, s.DTS)
 	st.wall = predicted
 	switch bits & wallMask {
 	case wallGiven:
-		st.wall = predicted + c.int()
+		st.wall = predicted + c.Int()
 		s.Wall = time.UnixMicro(st.wall).UTC()
 	case wallAsBefore:
 		s.Wall = time.UnixMicro(st.wall).UTC()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+
+	"penstock/internal/varint"
 )
 
 // chunkID names a chunk within its stream.
@@ -47,16 +49,16 @@ const (
 
 // packSection packs the chunks of one hour, oldest first: a table of chunks, their packed entries, and a CRC32C.
 func packSection(rows []chunkRow) []byte {
-	b := appendUint(nil, len(rows))
+	b := varint.AppendUint(nil, len(rows))
 	ms := int64(0)
 	for _, r := range rows {
-		b = appendInt(b, r.ms-ms)
+		b = varint.AppendInt(b, r.ms-ms)
 		b = binary.LittleEndian.AppendUint32(b, r.session)
-		b = appendInt(b, int64(r.first)-r.ms*1000)
-		b = appendInt(b, r.last-int64(r.first))
-		b = appendUint(b, r.fragments)
-		b = appendUint(b, r.size)
-		b = appendUint(b, len(r.entries))
+		b = varint.AppendInt(b, int64(r.first)-r.ms*1000)
+		b = varint.AppendInt(b, r.last-int64(r.first))
+		b = varint.AppendUint(b, r.fragments)
+		b = varint.AppendUint(b, r.size)
+		b = varint.AppendUint(b, len(r.entries))
 		ms = r.ms
 	}
 	for _, r := range rows {
@@ -68,40 +70,40 @@ func packSection(rows []chunkRow) []byte {
 // unpackSection reads what packSection wrote; the rows' entries stay packed and share b.
 func unpackSection(b []byte) ([]chunkRow, error) {
 	if len(b) < 4 || len(b) > maxSection {
-		return nil, errShort
+		return nil, varint.ErrShort
 	}
 	body := b[:len(b)-4]
 	if crc32.Checksum(body, castagnoli()) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
 		return nil, fmt.Errorf("the CRC of an index section is wrong")
 	}
-	c := &cursor{b: body}
-	n := c.count(10)
+	c := &varint.Cursor{B: body}
+	n := c.Count(10)
 	if n > maxSectionChunks {
-		return nil, errShort
+		return nil, varint.ErrShort
 	}
 	rows := make([]chunkRow, n)
 	lens := make([]int, n)
 	ms := int64(0)
 	for i := range rows {
 		r := &rows[i]
-		r.ms = ms + c.int()
-		if raw := c.bytes(4); raw != nil {
+		r.ms = ms + c.Int()
+		if raw := c.Bytes(4); raw != nil {
 			r.session = binary.LittleEndian.Uint32(raw)
 		}
-		r.first = Number(r.ms*1000 + c.int())
-		r.last = int64(r.first) + c.int()
-		r.fragments = int(c.uint32())
-		r.size = c.int63()
-		lens[i] = c.count(1)
+		r.first = Number(r.ms*1000 + c.Int())
+		r.last = int64(r.first) + c.Int()
+		r.fragments = int(c.Uint32())
+		r.size = c.Int63()
+		lens[i] = c.Count(1)
 		if i > 0 && r.first <= rows[i-1].first {
-			return nil, errShort
+			return nil, varint.ErrShort
 		}
 		ms = r.ms
 	}
 	for i := range rows {
-		rows[i].entries = c.bytes(lens[i])
+		rows[i].entries = c.Bytes(lens[i])
 	}
-	return rows, c.err()
+	return rows, c.Err()
 }
 
 // part is a section as the directory of an index object lists it.
@@ -138,16 +140,16 @@ func partOf(rows []chunkRow, off, length int64) (part, error) {
 
 // packParts packs the directory of an index object.
 func packParts(parts []part) []byte {
-	b := appendUint(nil, len(parts))
+	b := varint.AppendUint(nil, len(parts))
 	off, last := int64(0), int64(0)
 	for _, p := range parts {
-		b = appendInt(b, p.off-off)
-		b = appendUint(b, p.len)
-		b = appendInt(b, int64(p.first)-last)
-		b = appendInt(b, p.last-int64(p.first))
-		b = appendUint(b, p.fragments)
-		b = appendUint(b, p.chunks)
-		b = appendUint(b, p.size)
+		b = varint.AppendInt(b, p.off-off)
+		b = varint.AppendUint(b, p.len)
+		b = varint.AppendInt(b, int64(p.first)-last)
+		b = varint.AppendInt(b, p.last-int64(p.first))
+		b = varint.AppendUint(b, p.fragments)
+		b = varint.AppendUint(b, p.chunks)
+		b = varint.AppendUint(b, p.size)
 		b = appendStretches(b, p.stretches)
 		off, last = p.off+p.len, p.last
 	}
@@ -156,29 +158,29 @@ func packParts(parts []part) []byte {
 
 // unpackParts reads what packParts wrote.
 func unpackParts(b []byte) ([]part, error) {
-	c := &cursor{b: b}
-	n := c.count(8)
+	c := &varint.Cursor{B: b}
+	n := c.Count(8)
 	if n > maxSections {
-		return nil, errShort
+		return nil, varint.ErrShort
 	}
 	out := make([]part, n)
 	off, last := int64(0), int64(0)
 	for i := range out {
 		p := &out[i]
-		p.off = off + c.int()
-		p.len = c.int63()
-		p.first = Number(last + c.int())
-		p.last = int64(p.first) + c.int()
-		p.fragments = int(c.uint32())
-		p.chunks = int(c.uint32())
-		p.size = c.int63()
+		p.off = off + c.Int()
+		p.len = c.Int63()
+		p.first = Number(last + c.Int())
+		p.last = int64(p.first) + c.Int()
+		p.fragments = int(c.Uint32())
+		p.chunks = int(c.Uint32())
+		p.size = c.Int63()
 		p.stretches = readStretches(c)
 		if p.off < 0 || p.len > maxSection || i > 0 && p.first <= out[i-1].first {
-			return nil, errShort
+			return nil, varint.ErrShort
 		}
 		off, last = p.off+p.len, p.last
 	}
-	return out, c.err()
+	return out, c.Err()
 }
 
 // The bytes around the sections of an index object; docs/format/index.md.
@@ -227,7 +229,7 @@ func unpackIndex(b []byte) (stream string, parts []part, err error) {
 	case binary.LittleEndian.Uint32(tail[12:]) != indexTailMagic:
 		return "", nil, fmt.Errorf("the index object is cut off")
 	case n == 0 || n > MaxStream || int64(len(b)) < indexHead+int64(n)+size+indexTail:
-		return "", nil, errShort
+		return "", nil, varint.ErrShort
 	}
 	stream = string(b[indexHead : indexHead+n])
 	crc := crc32.Update(crc32.Checksum(b[:12], castagnoli()), castagnoli(), []byte(stream))
@@ -241,7 +243,7 @@ func unpackIndex(b []byte) (stream string, parts []part, err error) {
 	}
 	for _, p := range parts {
 		if p.off < int64(indexHead+n) || p.off+p.len > int64(len(b))-indexTail-size {
-			return "", nil, errShort
+			return "", nil, varint.ErrShort
 		}
 	}
 	return stream, parts, nil
