@@ -67,7 +67,8 @@ func (a *Authority) decide(p *Principal, action Action, resource string, c *Cont
 	if c.Time.IsZero() {
 		c.Time = now
 	}
-	h, ok := a.dir.Load().holder(p.Kind, p.ID)
+	dir := a.dir.Load()
+	h, ok := dir.holder(p.Kind, p.ID)
 	switch {
 	case !ok:
 		d.Reason = "the key or person was removed"
@@ -84,6 +85,10 @@ func (a *Authority) decide(p *Principal, action Action, resource string, c *Cont
 		return d, true
 	}
 	if p.media != nil {
+		if _, gone := dir.revoked[p.media.sum]; gone {
+			d.Reason = "the media token was revoked"
+			return d, false
+		}
 		if ok, why := p.media.covers(action, resource, c); !ok {
 			d.Reason = why
 			return d, true

@@ -11,11 +11,12 @@ import (
 // new one.
 type directory struct {
 	epoch   int64
-	people  map[string]*person // by id
-	names   map[string]*person // by account/name
-	keys    map[string]*key    // by access key id
-	tokens  map[string]*key    // by hash of the bearer token
-	ordered []*key             // oldest first
+	people  map[string]*person  // by id
+	names   map[string]*person  // by account/name
+	keys    map[string]*key     // by access key id
+	tokens  map[string]*key     // by hash of the bearer token
+	ordered []*key              // oldest first
+	revoked map[string]struct{} // sums of media tokens that were taken back before they expired
 }
 
 type person struct {
@@ -60,7 +61,7 @@ func (d *directory) holder(kind Kind, id string) (holder, bool) {
 // load reads everything. A key or person whose stored policy does not parse keeps its
 // name and may do nothing.
 func (a *Authority) load(ctx context.Context) (*directory, error) {
-	d := &directory{people: map[string]*person{}, names: map[string]*person{}, keys: map[string]*key{}, tokens: map[string]*key{}}
+	d := &directory{people: map[string]*person{}, names: map[string]*person{}, keys: map[string]*key{}, tokens: map[string]*key{}, revoked: map[string]struct{}{}}
 	db := a.config.Meta.Read()
 	// The epoch is read first: a change in between is then found by the next poll.
 	if err := db.QueryRowContext(ctx, `SELECT number FROM auth_state WHERE name = 'epoch'`).Scan(&d.epoch); err != nil {
@@ -69,7 +70,10 @@ func (a *Authority) load(ctx context.Context) (*directory, error) {
 	if err := a.loadPeople(ctx, d); err != nil {
 		return nil, err
 	}
-	return d, a.loadKeys(ctx, d)
+	if err := a.loadKeys(ctx, d); err != nil {
+		return nil, err
+	}
+	return d, a.loadRevoked(ctx, d)
 }
 
 func (a *Authority) loadPeople(ctx context.Context, d *directory) error {

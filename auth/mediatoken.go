@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -16,7 +17,8 @@ import (
 // A media token is "psm_" and base64url of: version, kind, expiry, from, to (ms),
 // generation of the principal, principal id and stream ARN with their lengths, and an
 // HMAC-SHA256 of all that. Nothing is stored: it dies with its expiry, and with the
-// key or person it was minted by.
+// key or person it was minted by. One that is taken back sooner is remembered by its
+// sum until it would have expired.
 const (
 	mediaVersion = 1
 	mediaFixed   = 2 + 4*8
@@ -27,6 +29,7 @@ const (
 type mediaGrant struct {
 	arn      string
 	from, to time.Time
+	sum      string // which token it is
 }
 
 // mediaActions are what a media token may be used for at most.
@@ -113,11 +116,14 @@ func (a *Authority) readMedia(token string) (Principal, error) {
 	rest := body[mediaFixed:]
 	id := string(rest[1 : 1+int(rest[0])])
 	arn := string(rest[1+len(id)+2:])
-	expires := fromMillis(num(0))
+	expires, sum := fromMillis(num(0)), hex.EncodeToString(b[len(b)-16:])
 	if !a.config.Clock.Now().Before(expires) {
 		return Principal{}, errors.New("it has expired")
 	}
 	d, p := a.dir.Load(), Principal{}
+	if _, ok := d.revoked[sum]; ok {
+		return Principal{}, errors.New("it was revoked")
+	}
 	switch Kind(body[1]) {
 	case Person:
 		if who := d.people[id]; who != nil {
@@ -132,7 +138,7 @@ func (a *Authority) readMedia(token string) (Principal, error) {
 		return Principal{}, errors.New("who made it may no longer sign in")
 	}
 	p.Expires = expires
-	p.media = &mediaGrant{arn: arn, from: fromMillis(num(1)), to: fromMillis(num(2))}
+	p.media = &mediaGrant{arn: arn, from: fromMillis(num(1)), to: fromMillis(num(2)), sum: sum}
 	return p, nil
 }
 

@@ -55,5 +55,10 @@ CREATE TABLE auth_state (
 	words  TEXT   NOT NULL
 );
 INSERT INTO auth_state (name, number, words) VALUES ('epoch', 1, '');
+`, `
+CREATE TABLE auth_revoked (
+	sum     TEXT   NOT NULL PRIMARY KEY,
+	expires BIGINT NOT NULL
+);
 `}}
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
@@ -94,6 +95,57 @@ func TestAMediaTokenCannotBeAltered(t *testing.T) {
 	r.clock.add(time.Minute)
 	if _, err := r.a.Media(t.Context(), text, remote); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("expired: %v", err)
+	}
+}
+
+func TestARevokedMediaTokenIsRefusedAndEndsWhatItHolds(t *testing.T) {
+	r := newRig(t)
+	_, p := r.key(NewKey{Role: RoleViewer})
+	mint := func(ttl time.Duration) (string, Principal) {
+		token, _, err := r.a.MintMedia(p, frontDoor, ttl, time.Time{}, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := r.a.Media(t.Context(), token.Reveal(), remote)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token.Reveal(), m
+	}
+	lost, seen := mint(time.Minute)
+	kept, _ := mint(2 * time.Minute)
+	held, stop := r.a.Hold(t.Context(), seen, GetMedia, frontDoor, Context{})
+	defer stop()
+	if err := r.a.RevokeMedia(t.Context(), lost, backDoor); !fault.Is(err, fault.NotFound) {
+		t.Errorf("as a token of another stream: %v", err)
+	}
+	if held.Err() != nil {
+		t.Fatal(context.Cause(held))
+	}
+	if err := r.a.RevokeMedia(t.Context(), lost, frontDoor); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-held.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("what it held goes on")
+	}
+	if _, err := r.a.Media(t.Context(), lost, remote); !fault.Is(err, fault.Unauthentic) {
+		t.Errorf("the revoked one: %v", err)
+	}
+	if _, err := r.a.Media(t.Context(), kept, remote); err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+	if err := r.a.RevokeMedia(t.Context(), lost, frontDoor); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a second time: %v", err)
+	}
+	// What has expired is forgotten with the next.
+	r.clock.add(90 * time.Second)
+	if err := r.a.RevokeMedia(t.Context(), kept, frontDoor); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.a.dir.Load().revoked); n != 1 {
+		t.Errorf("%d sums are kept, want 1", n)
 	}
 }
 

@@ -199,5 +199,22 @@ func mintToken(c *call) error {
 	return c.json(map[string]any{"token": token.Reveal(), "expires": until.UTC()})
 }
 
+type oldTokenBody struct {
+	Token string `json:"token"`
+}
+
+// revokeToken takes a token of this stream back.
+func revokeToken(c *call) error {
+	var body oldTokenBody
+	if err := decode(c.w, c.r, &body); err != nil {
+		return err
+	}
+	if err := c.s.c.Auth.RevokeMedia(c.r.Context(), body.Token, c.stream.ARN()); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // allStreams is every stream of every account, for totals that name none of them.
 func (s *Server) allStreams() []streams.Stream { return s.c.Catalogue.All() }

@@ -24,7 +24,7 @@ func schemas() map[string]any {
 			Streams []streamView `json:"streams"`
 			Next    string       `json:"next,omitempty"`
 		}{}, "NewStream": streamBody{}, "Stream": streamView{}, "StreamPatch": patchBody{},
-		"NewToken": tokenBody{}, "Token": struct {
+		"NewToken": tokenBody{}, "OldToken": oldTokenBody{}, "Token": struct {
 			Token   string    `json:"token"`
 			Expires time.Time `json:"expires"`
 		}{},

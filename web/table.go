@@ -45,6 +45,7 @@ func table() []route {
 		{Method: "PATCH", Path: one, Action: auth.UpdateStream, On: toStream, Summary: "Change retention, source or tags", Body: "StreamPatch", Answer: "Stream", Handle: changeStream},
 		{Method: "DELETE", Path: one, Action: auth.DeleteStream, On: toStream, Summary: "Delete a stream and its recording", Handle: deleteStream},
 		{Method: "POST", Path: one + "/token", Action: auth.GetMedia, On: toStream, Summary: "Mint a short-lived media token", Body: "NewToken", Answer: "Token", Handle: mintToken},
+		{Method: "DELETE", Path: one + "/token", Action: auth.GetMedia, On: toStream, Summary: "Take a media token back before it expires, and end what it started", Body: "OldToken", Handle: revokeToken},
 
 		{Method: "GET", Path: one + "/timeline", Action: auth.ListFragments, On: toStream, Door: mediaDoor, Summary: "What is recorded, what is missing and why", Query: window(param{"resolution", "spans closer than this are joined: 10s"}, tokenParam), Answer: "Timeline", Handle: showTimeline},
 		{Method: "GET", Path: one + "/fragments", Action: auth.ListFragments, On: toStream, Door: mediaDoor, Summary: "Heads of fragments", Query: window(param{"limit", "at most 1000"}, param{"next", "of the answer before"}, tokenParam), Answer: "Fragments", Handle: listFragments},
