@@ -1,0 +1,67 @@
+package records
+
+import (
+	"encoding/binary"
+	"time"
+
+	"penstock/internal/fault"
+)
+
+// Kind says how a From is meant.
+type Kind uint8
+
+// The ways to begin reading.
+const (
+	Horizon  Kind = iota // with the oldest record that is retained
+	Latest               // behind the newest record there is now
+	AtSeq                // with the record of this number, or the next there is
+	AfterSeq             // behind the record of this number
+	AtTime               // with the first record that arrived at this time or later
+)
+
+// From says where to begin reading. The zero value is the oldest record.
+type From struct {
+	Kind Kind
+	Seq  Seq       // with AtSeq and AfterSeq
+	Time time.Time // with AtTime; to the millisecond, later digits round up
+}
+
+// Position is a place between two records of a shard. It stays good over restarts,
+// retention (it moves on to what is retained) and reshards. It is comparable with ==; the
+// zero value is the oldest record.
+type Position struct {
+	kind  place
+	index uint64 // place index: the record with this index or the next there is
+	at    int64  // place index: not that record if it arrived before this second; place time: ms
+}
+
+type place uint8
+
+const (
+	placeHorizon place = iota
+	placeIndex
+	placeTime
+)
+
+const positionVersion = 1
+
+// MarshalBinary returns 18 bytes.
+func (p Position) MarshalBinary() ([]byte, error) {
+	return p.AppendBinary(make([]byte, 0, 18))
+}
+
+// AppendBinary appends the 18 bytes of MarshalBinary to b.
+func (p Position) AppendBinary(b []byte) ([]byte, error) {
+	b = append(b, positionVersion, byte(p.kind))
+	b = binary.BigEndian.AppendUint64(b, p.index)
+	return binary.BigEndian.AppendUint64(b, uint64(p.at)), nil
+}
+
+// UnmarshalBinary reads what MarshalBinary made. fault.Invalid: it is something else.
+func (p *Position) UnmarshalBinary(b []byte) error {
+	if len(b) != 18 || b[0] != positionVersion || place(b[1]) > placeTime {
+		return fault.New(fault.Invalid, "read position", "", "it is none of ours")
+	}
+	*p = Position{place(b[1]), binary.BigEndian.Uint64(b[2:]), int64(binary.BigEndian.Uint64(b[10:]))}
+	return nil
+}
