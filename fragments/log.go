@@ -282,16 +282,28 @@ func (l *Log) requeue(back []*pending) {
 	slices.SortFunc(l.queue, func(a, b *pending) int { return cmp.Compare(a.f.Number, b.f.Number) })
 }
 
-// abandonAll fails everything that is not durable.
-func (l *Log) abandonAll(err error) {
+// abandonAll fails everything that is not durable, and goes back to what is.
+func (l *Log) abandonAll(ctx context.Context, cause Cause, err error) {
 	l.mu.Lock()
 	all := slices.Concat(l.writing, l.queue)
+	kept, known := Head{}, false
 	for _, c := range l.chunks {
 		all = append(all, c.flying...)
 		c.flying, c.synced = nil, 0
+		if n := len(c.entries); n > 0 {
+			kept, known = c.entries[n-1].Head, true
+		}
 	}
 	l.writing, l.queue = nil, nil
 	l.mu.Unlock()
+	if len(all) > 0 {
+		if e, ok, err := l.s.newest(ctx, l.id); !known && ok && err == nil {
+			kept = e.Head
+		}
+		l.mu.Lock()
+		l.last, l.lostWhy = kept, cause
+		l.mu.Unlock()
+	}
 	for _, p := range all {
 		l.s.give(p.size)
 		l.s.met.lose("stopped", 1, p.f.Size)

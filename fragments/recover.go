@@ -25,15 +25,27 @@ func (s *Store) setClean(ctx context.Context, clean bool) error {
 		if err != nil || !clean {
 			return err
 		}
-		for _, l := range s.allLogs() {
-			if cause, at, ok := l.stopCause(); ok {
-				if err := setEnded(tx, l.id, cause, at); err != nil {
-					return err
-				}
+		return s.setEnds(tx)
+	})
+}
+
+// noteEnds notes why media ended when the process could not end in good order.
+func (s *Store) noteEnds(ctx context.Context) {
+	if err := s.cfg.Meta.Write(ctx, s.setEnds); err != nil {
+		s.cfg.Logger.Warn("why media ended was not noted; the timeline will call it a crash", "err", err)
+	}
+}
+
+// setEnds notes why nothing follows the newest fragment of each log.
+func (s *Store) setEnds(tx *sql.Tx) error {
+	for _, l := range s.allLogs() {
+		if cause, at, ok := l.stopCause(); ok {
+			if err := setEnded(tx, l.id, cause, at); err != nil {
+				return err
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // stopCause returns why nothing follows the newest fragment when the process ends now.

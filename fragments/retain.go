@@ -3,10 +3,12 @@ package fragments
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/storage/meta"
 )
 
 // horizonAt returns the instant in µs before which nothing is shown, and moves it on.
@@ -125,6 +127,9 @@ func (s *Store) trimLog(ctx context.Context, l *Log, horizon int64) (int, error)
 		_, err := tx.Exec("DELETE FROM fragments_damage WHERE stream = ? AND last <= ?", l.id, horizon)
 		return err
 	})
+	if meta.IsFull(err) {
+		err = errors.Join(err, s.deleteFirst(ctx, l, cuts, chunks))
+	}
 	if err != nil {
 		return 0, fmt.Errorf("trim %s: %w", l.id, err)
 	}
@@ -132,6 +137,32 @@ func (s *Store) trimLog(ctx context.Context, l *Log, horizon int64) (int, error)
 		count += c.fragments
 	}
 	return count, nil
+}
+
+// deleteFirst deletes objects before the index lets go of them: the disk has no room left
+// to write that down, and this makes some. Nobody is shown what ends before the log's
+// horizon; after a crash before the next trim it shows as a gap.
+func (s *Store) deleteFirst(ctx context.Context, l *Log, cuts []indexCut, chunks []listed) error {
+	if s.files == nil {
+		return nil // it would make no room here
+	}
+	var keys []string
+	for _, c := range chunks {
+		keys = append(keys, c.key(l.id))
+	}
+	for _, cut := range cuts {
+		for _, k := range cut.keys {
+			if k != cut.row.key { // the index object is needed for the next try
+				keys = append(keys, k)
+			}
+		}
+	}
+	if err := s.cfg.Bucket.Delete(ctx, keys...); err != nil {
+		return fmt.Errorf("delete the oldest objects: %w", err)
+	}
+	s.met.deleted.Add(float64(len(keys)))
+	s.cfg.Logger.Warn("the disk has no room for the metadata: objects were deleted before it says so", "stream", l.id, "objects", len(keys))
+	return nil
 }
 
 // indexCut is what a trim does to one index row.
@@ -231,106 +262,4 @@ func (s *Store) trash(ctx context.Context) ([]string, error) {
 		keys = append(keys, k)
 	}
 	return keys, rows.Err()
-}
-
-// oldest returns the streams whose oldest stored media began before an instant, oldest
-// first.
-func (s *Store) oldest(ctx context.Context, before int64) ([]string, []int64, error) {
-	rows, err := s.cfg.Meta.Read().QueryContext(ctx, `SELECT stream, min(at) FROM (
-			SELECT stream, first AS at FROM fragments_chunks WHERE state = 1
-			UNION ALL SELECT stream, max(first, trimmed) FROM fragments_index)
-		GROUP BY stream HAVING min(at) < ? ORDER BY 2`, before)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer rows.Close()
-	var streams []string
-	var at []int64
-	for rows.Next() {
-		var stream string
-		var first int64
-		if err := rows.Scan(&stream, &first); err != nil {
-			return nil, nil, err
-		}
-		streams, at = append(streams, stream), append(at, first)
-	}
-	return streams, at, rows.Err()
-}
-
-// One step of making room deletes freeShare of the time since the oldest video, and no
-// more than freeStep: a small disk must not lose all that it has at once.
-const (
-	freeStep  = 10 * time.Minute
-	freeShare = 8
-)
-
-// makeRoom deletes the oldest video of all streams, down to each one's guaranteed
-// minimum, until the disk has room again. When every stream is at its minimum and there
-// still is none, the oldest goes too: what happens now counts for more.
-func (s *Store) makeRoom(ctx context.Context) error {
-	if s.files == nil {
-		return nil // the media is elsewhere; the spool empties itself
-	}
-	for widen := int64(1); ; {
-		total, free, err := s.cfg.FS.Space(s.cfg.Dir)
-		if err != nil {
-			return fault.Wrap(fault.Internal, "look for free space", s.cfg.Dir, err)
-		}
-		if free >= 2*s.minFree(total) {
-			return nil
-		}
-		now := s.cfg.Clock.Now()
-		limit := now.Add(-max(s.cfg.Guarantee, 0)).UnixMicro()
-		streams, at, err := s.oldest(ctx, limit)
-		if err == nil && len(streams) == 0 && free < s.minFree(total) {
-			limit = now.UnixMicro()
-			streams, at, err = s.oldest(ctx, limit)
-		}
-		if err != nil {
-			return readFault("look for the oldest video", "", err)
-		}
-		if len(streams) == 0 {
-			return nil
-		}
-		step := min((now.UnixMicro()-at[0])/freeShare, freeStep.Microseconds()) + 1
-		horizon := min(at[0]+step*widen, limit)
-		deleted := 0
-		for i, stream := range streams {
-			if at[i] >= horizon {
-				break
-			}
-			l := s.Log(stream, nil)
-			if err := l.load(ctx); err != nil {
-				return err
-			}
-			l.mu.Lock()
-			l.horizon = max(l.horizon, horizon)
-			l.mu.Unlock()
-			n, err := s.trimLog(ctx, l, horizon)
-			if err != nil {
-				return err
-			}
-			deleted += n
-		}
-		if err := s.emptyTrash(ctx); err != nil {
-			return err
-		}
-		if deleted == 0 {
-			if horizon == limit {
-				return nil
-			}
-			widen *= 2 // the step was shorter than a chunk
-			continue
-		}
-		widen = 1
-		s.cfg.Logger.Warn("the oldest video was deleted because the disk is full", "fragments", deleted, "until", micro(horizon))
-	}
-}
-
-// minFree is the space that has to stay free.
-func (s *Store) minFree(total int64) int64 {
-	if s.cfg.MinFree > 0 {
-		return s.cfg.MinFree
-	}
-	return min(256<<20, total/20)
 }

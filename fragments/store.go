@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/internal/quantity"
 	"penstock/storage"
 )
 
@@ -41,6 +42,8 @@ type Store struct {
 	totals     Totals
 	fullSince  time.Time
 	fullLast   time.Time // the last sign of it
+	claimed    int64     // bytes of media that writers are about to write
+	pressed    time.Time // when they last called for room
 	failSince  time.Time
 	failReason string
 	failTold   time.Time // the last line about it in the log
@@ -162,13 +165,14 @@ func (s *Store) Run(ctx context.Context) error {
 	case <-timer.C:
 		drained = errors.Join(drained, errors.New("the disk did not answer in time"))
 	}
-	s.failRest()
-	s.closeFiles()
-	if drained != nil {
-		return fault.Wrap(fault.Unavailable, "stop fragments", s.cfg.Dir, drained)
-	}
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancelEnd()
+	s.failRest(end)
+	s.closeFiles()
+	if drained != nil {
+		s.noteEnds(end)
+		return fault.Wrap(fault.Unavailable, "stop fragments", s.cfg.Dir, drained)
+	}
 	return s.setClean(end, true)
 }
 
@@ -186,15 +190,34 @@ func (s *Store) drain() error {
 		select {
 		case <-s.idleWake:
 		case <-timer.C:
-			return fmt.Errorf("%d bytes of media could not be written in time", left)
+			return s.undrained(left)
 		}
 	}
 }
 
+// undrained says what a stop leaves in memory, and why. Its producers hear of each
+// fragment, and the timeline shows a gap.
+func (s *Store) undrained(left int64) error {
+	st := s.Status()
+	why, hint := "the disk did not take them within "+shutdownLimit.String(), "check the disk that holds "+s.cfg.Dir
+	switch {
+	case !st.FullSince.IsZero():
+		why, hint = "the disk is full since "+st.FullSince.UTC().Format(time.RFC3339), "free space or shorten the retention of a stream"
+	case !st.FailSince.IsZero():
+		why = st.FailReason
+	}
+	return fault.New(fault.Unavailable, "", "",
+		fmt.Sprintf("the last %s of media were not stored and are lost: %s", quantity.Bytes(left), why)).WithHint(hint)
+}
+
 // failRest tells the owners of what could not be written.
-func (s *Store) failRest() {
+func (s *Store) failRest(ctx context.Context) {
+	cause := CauseStorageBehind
+	if !s.Status().FullSince.IsZero() {
+		cause = CauseDiskFull
+	}
 	for _, l := range s.allLogs() {
-		l.abandonAll(fault.New(fault.Unavailable, "append fragment", l.id, "the server stopped before it could be written"))
+		l.abandonAll(ctx, cause, fault.New(fault.Unavailable, "append fragment", l.id, "the server stopped before it could be written"))
 	}
 }
 

@@ -31,12 +31,14 @@ type rig struct {
 	bucket storage.Bucket
 	cfg    Config
 	s      *Store
-	stop   func() error
+
+	reserve int64 // of the metadata
+	stop    func() error
 }
 
 func newRig(t testing.TB, fsys host.FS, change func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, fs: fsys, path: filepath.Join(t.TempDir(), "meta.db")}
+	r := &rig{t: t, fs: fsys, path: filepath.Join(t.TempDir(), "meta.db"), reserve: -1}
 	r.cfg = Config{Dir: "data/open", FS: fsys}
 	if change != nil {
 		change(&r.cfg)
@@ -47,7 +49,7 @@ func newRig(t testing.TB, fsys host.FS, change func(*Config)) *rig {
 // start opens the metadata and the store and runs it.
 func (r *rig) start() error {
 	ctx := context.Background()
-	db, err := meta.Open(ctx, meta.Config{Path: r.path})
+	db, err := meta.Open(ctx, meta.Config{Path: r.path, Reserve: r.reserve})
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
+
+	"penstock/storage/meta"
 )
 
 // How often the sweeper looks: at the disk, and at everything.
@@ -120,18 +121,18 @@ func (s *Store) closeIdle() {
 
 // watchDisk makes room before the disk is full, and says how it stands.
 func (s *Store) watchDisk(ctx context.Context) {
-	total, free, err := s.cfg.FS.Space(s.cfg.Dir)
+	free, low, _, err := s.space()
 	if err != nil {
 		s.sweepFailed(ctx, err)
 		return
 	}
 	now := s.cfg.Clock.Now()
 	s.mu.Lock()
-	if free < s.minFree(total) {
+	if free < low {
 		s.isFull(now)
 	}
 	full := !s.fullSince.IsZero()
-	if full && free >= s.minFree(total) && now.Sub(s.fullLast) > fullHold {
+	if full && free >= low && now.Sub(s.fullLast) > fullHold {
 		s.fullSince, full = time.Time{}, false
 		s.cfg.Logger.Info("the disk has room again", "free", free)
 	}
@@ -147,7 +148,11 @@ func (s *Store) watchDisk(ctx context.Context) {
 func (s *Store) isFull(now time.Time) {
 	if s.fullSince.IsZero() {
 		s.fullSince = now
-		s.cfg.Logger.Error("the disk is full: the oldest video is deleted to make room", "object", s.cfg.Dir)
+		words := "the disk is full: the oldest video is deleted to make room"
+		if s.files == nil {
+			words = "the disk is full: media waits in memory until the uploads have made room"
+		}
+		s.cfg.Logger.Error(words, "object", s.cfg.Dir)
 	}
 	s.fullLast = now
 }
@@ -157,10 +162,10 @@ func (s *Store) isFull(now time.Time) {
 func (s *Store) writeFailed(l *Log, err error) {
 	now := s.cfg.Clock.Now()
 	s.mu.Lock()
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if meta.IsFull(err) {
 		s.isFull(now)
 		s.mu.Unlock()
-		s.sweepWake.up()
+		s.press()
 		return
 	}
 	if s.failSince.IsZero() {

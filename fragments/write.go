@@ -79,17 +79,31 @@ func (s *Store) turn(l *Log, w *scratch) {
 	l.mu.Unlock()
 	var err error
 	if len(batch) > 0 {
-		if c == nil {
-			c, err = s.create(l, batch[0].f.Number)
-		}
-		if err == nil {
-			err = s.write(c, batch, w)
-		}
+		c, err = s.place(l, c, batch, w)
 	}
 	s.written(l, c, batch, err)
 	if c != nil {
 		c.release()
 	}
+}
+
+// place writes batch to c, or to a new chunk where c is nil, which it returns.
+func (s *Store) place(l *Log, c *chunk, batch []*pending, w *scratch) (*chunk, error) {
+	size := int64(0)
+	for _, p := range batch {
+		size += p.size
+	}
+	back, err := s.claim(size)
+	if err != nil {
+		return c, err
+	}
+	defer back()
+	if c == nil {
+		if c, err = s.create(l, batch[0].f.Number); err != nil {
+			return nil, err
+		}
+	}
+	return c, s.write(c, batch, w)
 }
 
 // current returns the chunk that batch goes to, or nil for a new one; l.mu is held.
@@ -209,7 +223,11 @@ func (s *Store) written(l *Log, c *chunk, batch []*pending, err error) {
 	case len(batch) == 0:
 	case err != nil:
 		l.requeue(batch)
-		if c != nil && !fresh {
+		switch {
+		case c == nil || fresh:
+		case errors.Is(err, errNoRoom): // nothing was written
+			s.settle(c)
+		default:
 			s.abandon(c, err)
 		}
 	case c.dead != nil: // a sync failed meanwhile
