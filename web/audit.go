@@ -16,8 +16,8 @@ func (s *Server) handle(rt route, c *call) error {
 		return rt.Handle(c)
 	case rt.Path == socketPath:
 		return c.watched(rt)
-	case viewing(rt):
-		c.s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: rt.Action, Object: c.stream.ARN(), Remote: remoteHost(c.r), Detail: "view", Every: auth.ViewEvery})
+	case showing(rt):
+		c.viewed(rt)
 		return rt.Handle(c)
 	case rt.Method == http.MethodGet:
 		return rt.Handle(c)
@@ -31,8 +31,8 @@ func (s *Server) handle(rt route, c *call) error {
 	return err
 }
 
-// viewing reports whether the row shows pictures.
-func viewing(rt route) bool {
+// showing reports whether the row shows pictures.
+func showing(rt route) bool {
 	switch rt.Action {
 	case auth.GetHLS, auth.GetFragmentMedia, auth.GetClip, auth.GetImages:
 		return true

@@ -68,6 +68,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	admin, viewer := site.key(auth.NewKey{Role: auth.RoleAdmin}), site.key(auth.NewKey{Role: auth.RoleViewer, Streams: []string{"back"}})
 	lines.take()
 	in := *site.server
+	in.c.Clock = clock
 	in.mux = in.mount(inert(table()))
 	for _, rt := range table() {
 		if rt.On == toNobody {
@@ -87,7 +88,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 			switch {
 			case refused && !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, "deny ") }):
 				t.Errorf("%s %s refused with %d left %q", rt.Method, rt.Path, rec.Code, got)
-			case !refused && (rt.Method != http.MethodGet || viewing(rt) || rt.Path == socketPath) && len(got) == 0:
+			case !refused && (rt.Method != http.MethodGet || showing(rt) || rt.Path == socketPath) && len(got) == 0:
 				t.Errorf("%s %s answered %d and left no line", rt.Method, rt.Path, rec.Code)
 			}
 		}
@@ -153,5 +154,53 @@ func TestPlayingByManyRequestsIsOneLine(t *testing.T) {
 	}
 	if got := lines.take(); len(got) != 1 || !strings.HasPrefix(got[0], "deny kinesisvideo:DeleteStream ") {
 		t.Errorf("50 refusals left %q", got)
+	}
+}
+
+func TestAViewByManyRequestsHasAStartAndAnEnd(t *testing.T) {
+	var v views
+	k := viewer{principal: "arn:someone", object: "arn:stream", remote: "192.0.2.1", action: auth.GetHLS}
+	now := time.Unix(1_700_000_000, 0)
+	var lines []string
+	ask := func(k viewer) {
+		begun, ended := v.watch(k, auth.Principal{}, now)
+		for _, d := range []*auth.Deed{ended, begun} {
+			if d != nil {
+				lines = append(lines, d.Detail+" "+d.Remote)
+			}
+		}
+	}
+	other := k
+	other.remote = "192.0.2.2"
+	for range 10 {
+		ask(k)
+		now = now.Add(2 * time.Second)
+	}
+	ask(other)
+	now = now.Add(viewSilence)
+	ask(k) // comes back before anyone swept
+	v.sweep(now.Add(-viewSilence), func(auth.Principal, auth.Deed) { t.Error("something ended too soon") })
+	now = now.Add(viewSilence + time.Second)
+	v.sweep(now.Add(-viewSilence), func(_ auth.Principal, d auth.Deed) { lines = append(lines, d.Detail+" "+d.Remote) })
+	slices.Sort(lines[4:])
+	want := []string{"start 192.0.2.1", "start 192.0.2.2", "stop after 18s 192.0.2.1", "start 192.0.2.1", "stop after 0s 192.0.2.1", "stop after 0s 192.0.2.2"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+	if len(v.open) != 0 {
+		t.Errorf("%d views are kept for ever", len(v.open))
+	}
+}
+
+func TestAFloodOfViewersIsBounded(t *testing.T) {
+	var v views
+	for i := range viewsMax + 10 {
+		begun, _ := v.watch(viewer{object: fmt.Sprint(i)}, auth.Principal{}, time.Unix(0, 0))
+		if begun == nil || (i >= viewsMax) != (begun.Every == auth.ViewEvery) {
+			t.Fatalf("viewer %d: %+v", i, begun)
+		}
+	}
+	if len(v.open) != viewsMax {
+		t.Errorf("%d views are remembered, at most %d are fine", len(v.open), viewsMax)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,6 +100,7 @@ type Server struct {
 	assets  assets
 	metrics http.Handler
 	stored  *shelf
+	views   *views
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -131,7 +133,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}}
 	s.mux = s.mount(table())
 	return s, nil
 }
@@ -197,7 +199,6 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
 	srv := &http.Server{
 		Handler: s, Protocols: protocols, TLSConfig: s.c.TLS,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -205,6 +206,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
 	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress}).Listen(l)
+	var following sync.WaitGroup
+	following.Go(func() { s.followViews(base) })
+	defer following.Wait()
+	defer stop()
 	ended := make(chan error, 1)
 	go func() {
 		if s.c.TLS != nil {
