@@ -1,0 +1,317 @@
+package datastream
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"time"
+
+	"penstock/internal/fault"
+	"penstock/records"
+)
+
+// tasksMax bounds the streams that wait to be worked on; a caller past it waits.
+const tasksMax = 4096
+
+// retryAfter is how long a step that storage refused is left alone before the next try.
+const retryAfter = time.Second
+
+// workAtOnce bounds how many streams change state at the same time.
+const workAtOnce = 16
+
+// What can be pending. The words are stored.
+const (
+	opCreate  = "create"
+	opDelete  = "delete"
+	opSplit   = "split"
+	opMerge   = "merge"
+	opReshard = "reshard"
+	opEncrypt = "encrypt" // or stop: Info.KeyID says which
+	opSettle  = "settle"  // nothing to do but to pass through UPDATING
+)
+
+// task is what a stream does on its way back to ACTIVE. It is immutable. Doing it twice
+// does it once, so that a crash in the middle only repeats it.
+type task struct {
+	Op     string          `json:"op"`
+	Shard  records.ShardID `json:"shard,omitempty"`
+	Other  records.ShardID `json:"other,omitempty"`
+	At     string          `json:"at,omitempty"` // a hash key in decimal
+	Shards int             `json:"shards,omitempty"`
+}
+
+// Run works on streams that change state, and lets on-demand streams grow. It returns when
+// ctx ends, after the last step.
+func (c *Catalogue) Run(ctx context.Context) error {
+	defer close(c.ended)
+	var work sync.WaitGroup
+	defer work.Wait()
+	if c.c.ScaleEvery > 0 {
+		work.Go(func() { c.scaleLoop(ctx) })
+	}
+	places := make(chan struct{}, workAtOnce)
+	spawn := func(s *Stream) {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		work.Go(func() {
+			defer func() { <-places }()
+			s.settle(ctx)
+		})
+	}
+	for _, s := range c.List("", "") {
+		if s.claim() {
+			spawn(s)
+		}
+		s.resumeConsumers(ctx, &work)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-c.tasks:
+			spawn(s)
+		case f := <-c.laters:
+			work.Go(func() { f(ctx) })
+		}
+	}
+}
+
+// later has Run call f at once, beside everything else. When Run has ended f is not
+// called: what it would do is done at the next start.
+func (c *Catalogue) later(f func(context.Context)) {
+	select {
+	case c.laters <- f:
+	case <-c.ended:
+	}
+}
+
+// claim reports whether the caller is the one to settle the stream.
+func (s *Stream) claim() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending.Load() == nil || s.settling {
+		return false
+	}
+	s.settling = true
+	return true
+}
+
+// begin hands a stream with a pending task to Run. Without StateDelay it waits for the end.
+func (c *Catalogue) begin(ctx context.Context, s *Stream) error {
+	if s.claim() {
+		select {
+		case c.tasks <- s:
+		case <-ctx.Done():
+			s.mu.Lock()
+			s.settling = false
+			s.mu.Unlock()
+			return ctx.Err()
+		}
+	}
+	if c.c.StateDelay > 0 {
+		return nil
+	}
+	return s.Settled(ctx)
+}
+
+// Settled waits until nothing is pending: the stream is ACTIVE, or gone.
+func (s *Stream) Settled(ctx context.Context) error {
+	s.mu.Lock()
+	settled := s.settled
+	s.mu.Unlock()
+	select {
+	case <-settled:
+		return nil
+	case <-s.c.ended:
+		return fault.New(fault.Unavailable, "change data stream", s.name, "the server is stopping; the change goes on when it is back")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settle does what is pending until nothing is, or ctx ends.
+func (s *Stream) settle(ctx context.Context) {
+	defer func() {
+		s.mu.Lock()
+		s.settling = false
+		s.mu.Unlock()
+	}()
+	for {
+		t := s.pending.Load()
+		if t == nil || !s.c.pause(ctx, s.c.c.StateDelay) {
+			return
+		}
+		err := s.do(ctx, t)
+		if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
+			s.c.log.Warn("a change of a data stream was given up", "stream", s.name, "change", t.Op, "err", err)
+			err = nil
+		}
+		if err == nil {
+			err = s.done(ctx, t)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.c.log.Error("a change of a data stream waits for storage", "stream", s.name, "change", t.Op, "err", err)
+			s.c.pause(ctx, retryAfter)
+		}
+		if ctx.Err() != nil || t.Op == opDelete && err == nil {
+			return
+		}
+	}
+}
+
+// pause waits; false: ctx ended first.
+func (c *Catalogue) pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := c.c.Clock.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// do does the work of a task, not holding s.mu.
+func (s *Stream) do(ctx context.Context, t *task) error {
+	s.c.mu.RLock()
+	store := s.c.store
+	s.c.mu.RUnlock()
+	if store == nil {
+		return fault.New(fault.Unavailable, "change data stream", s.name, "the records are not open")
+	}
+	switch t.Op {
+	case opDelete:
+		if err := store.Delete(ctx, s.id); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		return nil
+	case opCreate:
+		log, ok := store.Log(s.id)
+		if !ok {
+			var err error
+			if log, err = store.Create(ctx, s.id, s.Info().Created, t.Shards); err != nil {
+				return err
+			}
+		}
+		s.records.Store(log)
+		return nil
+	}
+	log, err := s.Log()
+	if err != nil {
+		return err
+	}
+	switch t.Op {
+	case opSplit:
+		if p, ok := Find(log.Shards(), t.Shard); !ok || !p.Open() {
+			return nil // done before a crash
+		}
+		at, err := records.ParseHashKey(t.At)
+		if err != nil {
+			return err
+		}
+		return log.Split(ctx, t.Shard, at)
+	case opMerge:
+		if p, ok := Find(log.Shards(), t.Shard); !ok || !p.Open() {
+			return nil
+		}
+		return log.Merge(ctx, t.Shard, t.Other)
+	case opReshard:
+		return log.Reshard(ctx, t.Shards)
+	case opEncrypt:
+		return log.Encrypt(ctx, s.Info().Encrypted())
+	}
+	return nil
+}
+
+// done leaves the state that t put the stream into, unless something else is pending by now.
+func (s *Stream) done(ctx context.Context, t *task) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending.Load() != t {
+		return nil
+	}
+	if t.Op == opDelete {
+		err := s.c.c.Meta.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
+			if _, err := tx.Exec(`DELETE FROM datastream_consumer WHERE stream = ?`, s.id); err != nil {
+				return err
+			}
+			_, err := tx.Exec(`DELETE FROM datastream WHERE id = ?`, s.id)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		s.c.mu.Lock()
+		delete(s.c.names, s.key())
+		delete(s.c.ids, s.id)
+		s.c.mu.Unlock()
+		s.readers.Store(new([]Consumer))
+	} else {
+		i := *s.Info()
+		i.Status = Active
+		if err := s.save(ctx, &i, nil); err != nil {
+			return err
+		}
+		s.info.Store(&i)
+	}
+	s.pending.Store(nil)
+	close(s.settled)
+	return nil
+}
+
+// change makes the next Info and what is then pending, in one durable step. edit gets a
+// copy to modify; it may refuse. A nil task: the stream keeps its status.
+func (s *Stream) change(ctx context.Context, op string, edit func(*Info) (*task, error)) error {
+	s.mu.Lock()
+	i := *s.Info()
+	t, err := edit(&i)
+	if err == nil {
+		err = s.put(ctx, op, &i, t)
+	}
+	s.mu.Unlock()
+	if err != nil || t == nil {
+		return err
+	}
+	return s.c.begin(ctx, s)
+}
+
+// put is change's durable step; the caller holds s.mu.
+func (s *Stream) put(ctx context.Context, op string, i *Info, t *task) error {
+	keep := s.pending.Load()
+	if t != nil {
+		keep = t
+		if i.Status = Updating; t.Op == opDelete {
+			i.Status = Deleting
+		}
+	}
+	if err := s.save(ctx, i, keep); err != nil {
+		return fault.Wrap(fault.Unavailable, op, s.name, err)
+	}
+	if t != nil {
+		if s.pending.Load() == nil {
+			s.settled = make(chan struct{})
+		}
+		s.pending.Store(t)
+		if t.Op == opDelete {
+			s.goneOnce.Do(func() { close(s.gone) })
+			s.records.Store(nil)
+		}
+	}
+	s.info.Store(i)
+	return nil
+}
+
+// active refuses unless the stream is ACTIVE.
+func (s *Stream) active(op string, i *Info) error {
+	switch i.Status {
+	case Active:
+		return nil
+	}
+	return refuse(op, s.name, &Refusal{Reason: NotActive, Status: i.Status})
+}
