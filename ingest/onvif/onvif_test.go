@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,6 +225,45 @@ func TestFaultsOfCameras(t *testing.T) {
 				t.Errorf("got %+v, %v", list, err)
 			}
 		})
+	}
+}
+
+// TestAHostileDeviceSendsUsNowhere has a device that answers with redirects, service
+// addresses and stream addresses which all name somebody else.
+func TestAHostileDeviceSendsUsNowhere(t *testing.T) {
+	var calls atomic.Int64
+	victim := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+	defer victim.Close()
+	at := strings.TrimPrefix(victim.URL, "http://")
+	dialled := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == at {
+			t.Errorf("%s was dialled", address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		device := httptest.NewServer(http.RedirectHandler(victim.URL+"/onvif/media", status))
+		list, err := New(Config{Timeout: 2 * time.Second, Dial: dialled}).Streams(t.Context(), device.URL, Credentials{"a", secret.New("b")})
+		device.Close()
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("redirected with %d: %+v, %v", status, list, err)
+		}
+	}
+	liar := newDevice(t, &fakeCamera{broken: map[string]string{
+		"GetCapabilities": head + `<tds:GetCapabilitiesResponse><tds:Capabilities><tt:Media><tt:XAddr>` + victim.URL + `/onvif/media</tt:XAddr></tt:Media></tds:Capabilities></tds:GetCapabilitiesResponse>` + tail,
+		"GetStreamUri":    head + `<trt:GetStreamUriResponse><trt:MediaUri><tt:Uri>rtsp://` + at + `/secret</tt:Uri></trt:MediaUri></trt:GetStreamUriResponse>` + tail,
+	}})
+	list, err := New(Config{Timeout: 2 * time.Second, Dial: dialled}).Streams(t.Context(), strings.Replace(liar.xaddr(), "127.0.0.1", "localhost", 1), Credentials{})
+	if err != nil || len(list) == 0 {
+		t.Fatalf("the rest of the device does not work: %v", err)
+	}
+	for _, u := range list {
+		if !strings.HasPrefix(u.URL, "rtsp://localhost:") {
+			t.Errorf("it has us call %s", u.URL)
+		}
+	}
+	if calls.Load() != 0 {
+		t.Errorf("%d requests reached the other server", calls.Load())
 	}
 }
 
