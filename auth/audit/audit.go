@@ -23,6 +23,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"penstock/auth"
@@ -198,18 +199,19 @@ func (l *Log) Record(ctx context.Context, e auth.AuditEvent) {
 }
 
 // Run writes lines, those that wait together with one sync. When ctx ends it writes
-// what is queued and returns. A failed write ends it: the end of the file is unknown.
+// what is queued and returns. On a full disk lines wait for room. Any other failed write
+// ends it: the end of the file is unknown.
 func (l *Log) Run(ctx context.Context) error {
 	for {
 		select {
 		case e := <-l.queue:
-			if err := l.write(l.batch(e)); err != nil {
+			if err := l.write(ctx, l.batch(e)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			select {
 			case e := <-l.queue:
-				if err := l.write(l.batch(e)); err != nil {
+				if err := l.write(ctx, l.batch(e)); err != nil {
 					return err
 				}
 			default:
@@ -232,31 +234,32 @@ func (l *Log) batch(first auth.AuditEvent) []auth.AuditEvent {
 	return list
 }
 
-func (l *Log) write(list []auth.AuditEvent) error {
+func (l *Log) write(ctx context.Context, list []auth.AuditEvent) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return l.err
 	}
-	if l.err = l.append(list); l.err != nil {
+	if l.err = l.append(ctx, list); l.err != nil {
 		l.err = fault.Wrap(fault.Unavailable, "write audit log", l.c.Dir, l.err)
 	}
 	return l.err
 }
 
-func (l *Log) append(list []auth.AuditEvent) error {
+func (l *Log) append(ctx context.Context, list []auth.AuditEvent) error {
 	if l.size >= l.c.Max {
 		if err := l.file.Close(); err != nil {
 			return err
 		}
-		if err := l.begin(); err != nil {
+		l.file = nil
+		if err := l.roomy(ctx, l.begin); err != nil {
 			return err
 		}
 	}
 	var buf bytes.Buffer
 	for _, e := range list {
 		if buf.Len() >= batchMax {
-			if err := l.put(&buf); err != nil {
+			if err := l.put(ctx, &buf); err != nil {
 				return err
 			}
 		}
@@ -269,18 +272,44 @@ func (l *Log) append(list []auth.AuditEvent) error {
 		buf.Write(text)
 		l.seq, l.prev = line.Seq, hash
 	}
-	return l.put(&buf)
+	return l.put(ctx, &buf)
 }
 
 // put writes what buf holds, syncs it and empties buf.
-func (l *Log) put(buf *bytes.Buffer) error {
-	n, err := l.file.WriteAt(buf.Bytes(), l.size)
-	l.size += int64(n)
-	if err != nil {
+func (l *Log) put(ctx context.Context, buf *bytes.Buffer) error {
+	if err := l.roomy(ctx, func() error {
+		_, err := l.file.WriteAt(buf.Bytes(), l.size) // over what an earlier try left
+		return err
+	}); err != nil {
 		return err
 	}
+	l.size += int64(buf.Len())
 	buf.Reset()
 	return l.file.Sync()
+}
+
+// fullWait is how long lines wait before a full disk is tried again.
+const fullWait = time.Second
+
+// roomy calls fn until it fails for something else than a full disk, or ctx ends. An
+// audit log that gave up would take the server down just when it makes room.
+func (l *Log) roomy(ctx context.Context, fn func() error) error {
+	for told := false; ; told = true {
+		err := fn()
+		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+			return err
+		}
+		if !told {
+			l.c.Logger.Error("the audit log waits: the disk is full; free space or shorten the retention of a stream", "object", l.c.Dir, "err", err)
+		}
+		timer := l.c.Clock.NewTimer(fullWait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
 }
 
 // seal returns the line with its hash and a line feed.

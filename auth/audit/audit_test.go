@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -169,4 +172,47 @@ func TestPowerCutsLeaveAChainThatHolds(t *testing.T) {
 			t.Errorf("seed %d: %+v %v", seed, r, err)
 		}
 	}
+}
+
+func TestLinesWaitForRoomOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := crashfs.New(crashfs.Config{})
+		if err := fsys.MkdirAll("log", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l, err := audit.Open(t.Context(), audit.Config{Dir: "log", FS: fsys, Max: 2000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx) }()
+		for i := range 30 {
+			if i == 5 || i == 20 { // amid a file, and where the next begins
+				fsys.Fail(crashfs.Write|crashfs.Create, 1, -1, syscall.ENOSPC)
+			}
+			l.Record(t.Context(), auth.AuditEvent{Action: fmt.Sprint("act", i), Decision: "allow"})
+			if i == 10 || i == 25 {
+				time.Sleep(10 * time.Second)
+				fsys.Heal()
+			}
+			time.Sleep(time.Second)
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("Run ended on a full disk: %v", err)
+		default:
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		report, err := audit.Verify(t.Context(), fsys, "log")
+		if err != nil || report.Problem != "" || report.Lines != 30 {
+			t.Errorf("%+v, %v", report, err)
+		}
+	})
 }
