@@ -2,79 +2,151 @@ package segment
 
 import (
 	"context"
-	"crypto/cipher"
 	"errors"
 	"iter"
 
-	"penstock/storage"
+	"penstock/internal/fault"
 )
 
-// SourceConfig says where segments are read from.
-type SourceConfig struct {
-	Bucket storage.Bucket
-	// Cache bounds the bytes of footers and decoded blocks that are kept, of all
-	// segments together; 0: 64 MiB.
-	Cache int64
-	// Keys returns the AEAD that Config.KeyID named; nil: encrypted segments are
-	// fault.Denied.
-	Keys func(ctx context.Context, keyID string) (cipher.AEAD, error)
-}
-
-// Source opens the segments of a bucket and shares one cache between them. Its methods
-// may be called at once. It starts no goroutine and needs no closing.
-type Source struct{}
-
-// NewSource returns a Source.
-func NewSource(c SourceConfig) *Source { return &Source{} }
-
-// Open returns a reader of the object key of size bytes, with one Get where the footer is
-// not in the cache. A Reader is cheap: open one for each read rather than keeping it.
-// fault.NotFound: there is no such object; a Damage: its footer is not what was written.
-func (s *Source) Open(ctx context.Context, key string, size int64) (*Reader, error) {
-	return nil, errors.ErrUnsupported
-}
-
 // Reader reads one segment. Its methods may be called at once.
-type Reader struct{}
+type Reader struct {
+	s    *Source
+	key  string
+	size int64
+	foot *footer
+}
 
 // Info returns what the segment holds.
-func (r *Reader) Info() Info { return Info{} }
+func (r *Reader) Info() Info { return r.foot.info(r.size) }
 
 // Range returns what the segment holds of shard; false: nothing.
-func (r *Reader) Range(shard uint32) (Range, bool) { return Range{}, false }
+func (r *Reader) Range(shard uint32) (Range, bool) {
+	i := r.foot.rangeOf(shard)
+	if i < 0 {
+		return Range{}, false
+	}
+	return r.foot.shards[i], true
+}
 
 // Find returns the block that holds the first record of shard whose index is at least
 // index; false: there is none.
-func (r *Reader) Find(shard uint32, index uint64) (block int, ok bool) { return 0, false }
+func (r *Reader) Find(shard uint32, index uint64) (i int, ok bool) {
+	return r.foot.find(shard, func(b *block) bool { return b.last >= index })
+}
 
 // FindTime returns the block that holds the first record of shard that arrived at ms
 // since 1970 or later; false: there is none.
-func (r *Reader) FindTime(shard uint32, ms int64) (block int, ok bool) { return 0, false }
-
-// Block returns block i, checked and decoded, from the cache or with one Get. A Damage
-// concerns this block only.
-func (r *Reader) Block(ctx context.Context, i int) (*Block, error) { return nil, errors.ErrUnsupported }
-
-// Blocks yields the blocks from, from+1, ... before to, decoding up to ahead more at the
-// same time as the one that is looked at. After an error it goes on with the next block.
-func (r *Reader) Blocks(ctx context.Context, from, to, ahead int) iter.Seq2[*Block, error] {
-	return func(func(*Block, error) bool) {}
+func (r *Reader) FindTime(shard uint32, ms int64) (i int, ok bool) {
+	return r.foot.find(shard, func(b *block) bool { return b.lastArrival >= ms })
 }
 
-// Block is some consecutive records of one shard. It is immutable.
-type Block struct{}
+// Block returns block i, checked and decoded, from the cache or with one Get. A Damage
+// concerns this block only; fault.Denied: it is encrypted and there is no key;
+// fault.Invalid: there is no block i.
+func (r *Reader) Block(ctx context.Context, i int) (*Block, error) {
+	if i < 0 || i >= len(r.foot.blocks) {
+		return nil, fault.New(fault.Invalid, "read segment", r.key, "there is no block "+decimal(int64(i)))
+	}
+	p, err := r.s.get(ctx, place{r.key, i}, func() (part, error) {
+		b, err := r.load(ctx, i)
+		return part{block: b}, err
+	})
+	return p.block, err
+}
 
-// Shard returns whose records they are.
-func (b *Block) Shard() uint32 { return 0 }
+// load reads block i from the bucket.
+func (r *Reader) load(ctx context.Context, i int) (*Block, error) {
+	want := &r.foot.blocks[i]
+	// What is stored as it is becomes the block; what is packed is wanted for a moment.
+	keep := want.stored >= want.rows
+	var b []byte
+	if keep {
+		b = make([]byte, want.size())
+	} else {
+		room := r.s.room.Get().(*[]byte)
+		defer r.s.room.Put(room)
+		if int64(cap(*room)) < want.size() {
+			*room = make([]byte, want.size())
+		}
+		b = (*room)[:want.size()]
+	}
+	if _, err := r.s.read(ctx, r.key, want.off, b); err != nil {
+		return nil, err
+	}
+	h, err := parseBlockHead(b, r.foot.head.crc)
+	if err != nil {
+		return nil, damaged(r.key, want.off, err.Error())
+	}
+	if !h.is(want) {
+		return nil, damaged(r.key, want.off, "the footer says something else about the block")
+	}
+	h.block = *want
+	bl, err := r.s.decode(ctx, &r.foot.head, &h, b, keep)
+	if err == nil {
+		last := &bl.table[len(bl.table)-1]
+		if last.index != want.last || last.arrival != want.lastArrival {
+			err = errFormat
+		}
+	}
+	if err != nil {
+		return nil, blockFault(r.key, want.off, err)
+	}
+	return bl, nil
+}
 
-// Len returns how many records there are.
-func (b *Block) Len() int { return 0 }
+// is reports whether the header is that of the block that the footer has there.
+func (h *blockHead) is(want *block) bool {
+	return h.number == want.number && h.shard == want.shard && h.created == want.created &&
+		h.first == want.first && h.firstArrival == want.firstArrival &&
+		h.records == want.records && h.rows == want.rows && h.stored == want.stored
+}
 
-// At returns record i, as views of the block.
-func (b *Block) At(i int) Record { return Record{} }
+// blockFault tells damage from a missing key.
+func blockFault(key string, off int64, err error) error {
+	var sealed noKey
+	if errors.As(err, &sealed) {
+		return fault.Wrap(fault.KindOf(sealed.error), "read segment", key, sealed)
+	}
+	return damaged(key, off, err.Error())
+}
 
-// Find returns the place of the first record whose index is at least index; Len if none.
-func (b *Block) Find(index uint64) int { return 0 }
-
-// FindTime returns the place of the first record that arrived at ms or later; Len if none.
-func (b *Block) FindTime(ms int64) int { return 0 }
+// Blocks yields the blocks from, from+1, ... before to, decoding up to ahead more at the
+// same time as the one that is looked at. After a block's error it goes on with the next
+// one; when ctx ends it stops.
+func (r *Reader) Blocks(ctx context.Context, from, to, ahead int) iter.Seq2[*Block, error] {
+	return func(yield func(*Block, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		type loaded struct {
+			b   *Block
+			err error
+		}
+		var under []chan loaded
+		defer func() {
+			cancel()
+			for _, c := range under {
+				<-c
+			}
+		}()
+		next := from
+		for i := from; i < to; i++ {
+			for ; next < to && next <= i+ahead; next++ {
+				c := make(chan loaded, 1)
+				under = append(under, c)
+				if ahead <= 0 {
+					b, err := r.Block(ctx, next)
+					c <- loaded{b, err}
+					continue
+				}
+				go func(i int) {
+					b, err := r.Block(ctx, i)
+					c <- loaded{b, err}
+				}(next)
+			}
+			l := <-under[0]
+			under = under[1:]
+			if !yield(l.b, l.err) || ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}

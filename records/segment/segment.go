@@ -26,10 +26,10 @@ const (
 	MinBlock = 4 << 10
 	MaxBlock = 1 << 20
 	// MaxAbout bounds Shard.About: a hash range and a lineage fit many times.
-	MaxAbout = 1 << 10
-	// MaxFooter bounds the footer: 2.5 million blocks, or 60,000 shards with all they may
-	// say about themselves.
-	MaxFooter = 64 << 20
+	MaxAbout = 512
+	// MaxFooter bounds the footer: 2 million blocks, or 60,000 shards with all that may be
+	// said about them.
+	MaxFooter = 32 << 20
 	// MaxStream bounds the stream's id in bytes.
 	MaxStream = 64
 	// MaxKeyID bounds the name of an encryption key in bytes.
