@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,6 +222,74 @@ func TestAFullDiskKeepsTheNewest(t *testing.T) {
 		s.unbroken(name, full)
 	}
 	s.quick("/livez", time.Second)
+}
+
+// fill writes to a file of others' until the volume takes no more.
+func (v *volume) fill() {
+	v.t.Helper()
+	f, err := os.OpenFile(filepath.Join(v.dir, "outsider.bin"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 1<<20); len(block) > 0; {
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			block = block[:len(block)/2] // the last blocks, too
+		} else if err != nil {
+			v.t.Fatal(err)
+		}
+	}
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		v.t.Fatal(err)
+	}
+}
+
+func TestOthersWhoFillTheDiskDoNotStopTheServer(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t, "ext4", 256)
+	config := save(t, "penstock.yaml", []byte("storage:\n  chunk: 4s\n"))
+	s := startWith(t, &server{dir: v.data(), args: []string{"--config", config}})
+	pushMaterial(t, s, []string{"a"}, heavy(t, 16)) // 2 MB/s
+	s.until("some chunks", 60*time.Second, func() error {
+		if files := chunkFiles(t, filepath.Join(s.dir, "bucket"), ".chk"); len(files) < 6 {
+			return fmt.Errorf("%d chunks", len(files))
+		}
+		return nil
+	})
+	first := s.fragments("a")[0]
+	// Each time to the last block: the reserve of the metadata goes, then all that is left.
+	for range 3 {
+		v.fill()
+		s.hears(10*time.Second, "The disk is full", "oldest")
+		s.until("room for the metadata", 30*time.Second, func() error {
+			status, body, _ := s.do(http.MethodPost, "/v1/streams", map[string]string{"name": fmt.Sprint("s", time.Now().UnixNano())})
+			if status/100 != 2 {
+				return fmt.Errorf("%d: %s", status, body)
+			}
+			return nil
+		})
+	}
+	s.until("the oldest is gone", 20*time.Second, func() error {
+		if heads := s.fragments("a"); len(heads) > 0 && !heads[0].Start.After(first.Start) {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+	if err := os.Remove(filepath.Join(v.dir, "outsider.bin")); err != nil {
+		t.Fatal(err)
+	}
+	room := time.Now()
+	s.until("recording goes on", 30*time.Second, func() error {
+		if kept := s.persisted("a"); len(kept) == 0 || kept[len(kept)-1].Start.Before(room) {
+			return fmt.Errorf("%d fragments are durable", len(kept))
+		}
+		return nil
+	})
+	s.quick("/v1/streams/a", time.Second)
+	v.fill()
+	s.stop()
+	s.up() // with the disk full
+	s.quick("/v1/streams/a", time.Second)
 }
 
 func TestDamagedChunksAreHiddenAlone(t *testing.T) {

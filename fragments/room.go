@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/storage/meta"
 )
 
 // errNoRoom says that media was not written because what is left of the disk is kept for
@@ -135,6 +136,14 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		step := min((now.UnixMicro()-at[0])/freeShare, freeStep.Microseconds()) + 1
 		horizon := min(at[0]+step*widen, limit)
 		deleted, err := s.dropBefore(ctx, streams, at, horizon)
+		if meta.IsFull(err) && horizon < limit && ctx.Err() == nil {
+			// Objects went and the index could not follow. Where that made no room, they
+			// were gone before, and who fills the disk has it: those behind them are next.
+			if now, _, _, err := s.space(); err == nil && now <= free {
+				widen++
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"penstock/internal/fault"
 	"penstock/internal/quantity"
 	"penstock/storage"
+	"penstock/storage/meta"
 )
 
 // Store keeps the fragments of all streams. All methods may be called at once.
@@ -132,7 +133,7 @@ const shutdownLimit = 4 * time.Second
 func (s *Store) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if err := s.setClean(work, false); err != nil {
+	if err := s.begin(work); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
@@ -174,6 +175,18 @@ func (s *Store) Run(ctx context.Context) error {
 		return fault.Wrap(fault.Unavailable, "stop fragments", s.cfg.Dir, drained)
 	}
 	return s.setClean(end, true)
+}
+
+// begin notes that the process runs. Where even that finds no room, the oldest video goes.
+func (s *Store) begin(ctx context.Context) error {
+	err := s.setClean(ctx, false)
+	if !meta.IsFull(err) {
+		return err
+	}
+	if room := s.makeRoom(ctx); room != nil {
+		s.sweepFailed(ctx, room) // it may have made some all the same
+	}
+	return s.setClean(ctx, false)
 }
 
 // drain waits until nothing is in the backlog.

@@ -97,6 +97,9 @@ type DB struct {
 	met    *metrics
 	spare  *reserve
 
+	told     time.Time // the last line about a failed commit; the writer goroutine's
+	failures int       // since then
+
 	queue chan *write
 	stop  chan struct{} // closed by Close: no more writes are taken
 	done  chan struct{} // closed when the writer goroutine has returned

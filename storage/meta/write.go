@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"penstock/internal/fault"
 )
@@ -119,9 +120,7 @@ func (db *DB) commit(batch []*write) []*write {
 		}
 		err = db.transact(&batch)
 	}
-	if err != nil {
-		db.cfg.Logger.Error("metadata was not written", "writes", len(batch), "err", err)
-	}
+	db.tell(began, err)
 	db.met.observe(db.cfg.Clock.Now().Sub(began), len(batch), err)
 	for _, w := range batch {
 		if err != nil && w.err == nil {
@@ -130,6 +129,22 @@ func (db *DB) commit(batch []*write) []*write {
 		close(w.done)
 	}
 	return batch
+}
+
+// tellEvery is how often failing commits are worth a line in the log.
+const tellEvery = 10 * time.Second
+
+// tell logs failing commits; only the writer goroutine calls it.
+func (db *DB) tell(now time.Time, err error) {
+	if err == nil {
+		return
+	}
+	db.failures++
+	if age := now.Sub(db.told); age >= 0 && age < tellEvery {
+		return
+	}
+	db.cfg.Logger.Error("metadata was not written", "failures", db.failures, "err", err)
+	db.told, db.failures = now, 0
 }
 
 // transact fills batch from the queue while it works. Its error is the whole
