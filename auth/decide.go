@@ -23,6 +23,11 @@ type Decision struct {
 // nobody, or no longer anybody; fault.Denied: somebody who may not.
 func (a *Authority) Authorize(p Principal, action Action, resource string, c Context) error {
 	d, known := a.decide(&p, action, resource, &c)
+	return a.answer(d, known, action, resource)
+}
+
+// answer is what Authorize says of a decision.
+func (a *Authority) answer(d Decision, known bool, action Action, resource string) error {
 	if d.Allowed {
 		return nil
 	}
@@ -58,6 +63,11 @@ func (a *Authority) WhoCan(action Action, resource string, c Context) []Decision
 }
 
 func (a *Authority) decide(p *Principal, action Action, resource string, c *Context) (d Decision, known bool) {
+	return a.ask(p, action, resource, nil, c)
+}
+
+// ask decides; shared is the policy of the resource itself, nil when it has none.
+func (a *Authority) ask(p *Principal, action Action, resource string, shared *ResourcePolicy, c *Context) (d Decision, known bool) {
 	d.Principal = p.ARN()
 	if !p.Known() {
 		d.Reason = "nobody is signed in"
@@ -80,7 +90,7 @@ func (a *Authority) decide(p *Principal, action Action, resource string, c *Cont
 		d.Reason = "it has expired"
 		return d, false
 	}
-	if account := arnAccount(resource); account != p.Account {
+	if account := arnAccount(resource); account != p.Account && (shared == nil || p.media != nil) {
 		d.Reason = "it belongs to another account"
 		return d, true
 	}
@@ -95,6 +105,9 @@ func (a *Authority) decide(p *Principal, action Action, resource string, c *Cont
 		}
 	}
 	d.decide(h.policies, action, resource, c)
+	if shared != nil {
+		shared.join(&d, p, action, resource, c)
+	}
 	return d, true
 }
 

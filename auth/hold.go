@@ -14,7 +14,15 @@ type hold struct {
 	action    Action
 	resource  string
 	context   Context
+	shared    func() *ResourcePolicy // nil: the resource has no policy of its own
 	cancel    context.CancelCauseFunc
+}
+
+func (h *hold) policy() *ResourcePolicy {
+	if h.shared == nil {
+		return nil
+	}
+	return h.shared()
 }
 
 // Hold authorizes something that lasts. The context it returns ends, with the refusal
@@ -23,13 +31,19 @@ type hold struct {
 // When p may not do it now, the context has ended already. Call stop when done. Run must
 // be running.
 func (a *Authority) Hold(ctx context.Context, p Principal, action Action, resource string, c Context) (held context.Context, stop context.CancelFunc) {
+	return a.HoldShared(ctx, p, action, resource, nil, c)
+}
+
+// HoldShared is Hold for a resource that may have a policy of its own: shared returns the
+// present one, or nil; it is asked again and again and must be quick.
+func (a *Authority) HoldShared(ctx context.Context, p Principal, action Action, resource string, shared func() *ResourcePolicy, c Context) (held context.Context, stop context.CancelFunc) {
 	held, cancel := context.WithCancelCause(ctx)
-	h := &hold{principal: p, action: action, resource: resource, context: c, cancel: cancel}
+	h := &hold{principal: p, action: action, resource: resource, context: c, shared: shared, cancel: cancel}
 	a.mu.Lock()
 	a.holds[h] = struct{}{}
 	a.mu.Unlock()
 	// Asked after it is registered, so that no change falls between.
-	if err := a.Authorize(p, action, resource, c); err != nil {
+	if err := a.AuthorizeShared(p, action, resource, h.policy(), c); err != nil {
 		cancel(err)
 	}
 	return held, func() {
@@ -44,7 +58,7 @@ func (a *Authority) Hold(ctx context.Context, p Principal, action Action, resour
 func (a *Authority) recheck(which func(*hold) bool) {
 	for _, h := range a.picked(which) {
 		c := h.context // its Time, when zero, becomes now
-		if d, _ := a.decide(&h.principal, h.action, h.resource, &c); !d.Allowed {
+		if d, _ := a.ask(&h.principal, h.action, h.resource, h.policy(), &c); !d.Allowed {
 			h.cancel(fault.New(fault.Denied, string(h.action), h.resource, d.Reason))
 		}
 	}
