@@ -50,6 +50,7 @@ type config struct {
 		ChunkSize   size `yaml:"chunk_size"`
 		StallBudget size `yaml:"stall_budget"`
 		SpoolLimit  size `yaml:"spool_limit"`
+		KeepAtLeast span `yaml:"keep_at_least"`
 	} `yaml:"storage"`
 
 	S3 struct {
@@ -74,6 +75,7 @@ func defaults() config {
 	c.Storage.ChunkSize = 64 << 20
 	c.Storage.StallBudget = 512 << 20
 	c.Storage.SpoolLimit = 20e9
+	c.Storage.KeepAtLeast = span(time.Hour)
 	c.S3.Region = "us-east-1"
 	return c
 }

@@ -228,7 +228,11 @@ func (d *daemon) problems() []func() string {
 		},
 		func() string {
 			if since := d.store.Status().FullSince; !since.IsZero() {
-				return "The disk is full since " + since.Format("15:04:05") + ": the oldest video is deleted to make room. Add space, or shorten retention."
+				what := "the oldest video is deleted to make room. Add space, or shorten retention."
+				if d.c.S3.Endpoint != "" {
+					what = "new video waits in memory until uploads to the S3 store have made room. Add space, or see why the store is slow."
+				}
+				return "The disk is full since " + since.Format("15:04:05") + ": " + what
 			}
 			return ""
 		},
@@ -246,7 +250,11 @@ func (d *daemon) problems() []func() string {
 		},
 		func() string {
 			if st := d.store.Status(); st.UploadErr != "" {
-				return "The S3 store does not take chunks: " + st.UploadErr + ". " + quantity.Bytes(st.Spool) + " wait on the local disk."
+				if d.c.S3.Endpoint == "" {
+					return "Closed chunks cannot be put in their place: " + st.UploadErr + ". They can be played, and are tried again."
+				}
+				return "The S3 store does not take chunks: " + st.UploadErr + ". " + quantity.Bytes(st.Spool) + " wait on the local disk, of " +
+					quantity.Bytes(int64(d.c.Storage.SpoolLimit)) + " that may; beyond that new video is lost."
 			}
 			return ""
 		},

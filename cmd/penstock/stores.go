@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,6 +82,7 @@ func (d *daemon) fragmentsConfig(b storage.Bucket) fragments.Config {
 		Dir: filepath.Join(d.dir, "open"), Bucket: b, Meta: d.meta,
 		ChunkSpan: time.Duration(d.c.Storage.ChunkSpan), ChunkSize: int64(d.c.Storage.ChunkSize),
 		Budget: int64(d.c.Storage.StallBudget), SpoolLimit: int64(d.c.Storage.SpoolLimit),
+		Guarantee: cmp.Or(time.Duration(d.c.Storage.KeepAtLeast), -1), // 0s: nothing
 		Logger: d.log.With("component", "fragments"), Registerer: d.registry,
 	}
 }
