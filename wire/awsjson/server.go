@@ -1,0 +1,446 @@
+package awsjson
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	crand "crypto/rand"
+)
+
+// bodyMax and budgetMax are the defaults of Config.MaxBody and Config.Budget.
+const (
+	bodyMax   = 16 << 20
+	budgetMax = 1 << 30
+)
+
+// operation is a handler with what decoding it needs.
+type operation struct {
+	model *OperationModel
+	Handler
+	fast bool
+	in   sync.Pool // inputs, when fast
+}
+
+func newOperation(m *OperationModel, h Handler) *operation {
+	o := &operation{model: m, Handler: h}
+	_, o.fast = m.New().(FastInput)
+	return o
+}
+
+// Server answers requests for the services of its Config. It is safe for many goroutines.
+type Server struct {
+	config   Config
+	services map[string]map[string]*operation
+	pools    pools
+	budget   budget
+	readers  sync.Pool
+
+	mu  sync.Mutex // ids
+	ids *rand.ChaCha8
+}
+
+// New checks the config: every operation of every model needs a handler that fits.
+func New(c Config) (*Server, error) {
+	if c.MaxBody == 0 {
+		c.MaxBody = bodyMax
+	}
+	if c.Budget == 0 {
+		c.Budget = budgetMax
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = crand.Reader
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{config: c, services: make(map[string]map[string]*operation), budget: budget{most: c.Budget}}
+	for i := range c.Services {
+		ops, err := c.Services[i].check()
+		if err != nil {
+			return nil, err
+		}
+		s.services[c.Services[i].Model.Target] = ops
+	}
+	var seed [32]byte
+	if _, err := io.ReadFull(c.Rand, seed[:]); err != nil {
+		return nil, err
+	}
+	s.ids = rand.NewChaCha8(seed)
+	return s, nil
+}
+
+// exchange is one request on its way through the checks.
+type exchange struct {
+	*Server
+	w     http.ResponseWriter
+	r     *http.Request
+	call  Call
+	op    *operation // nil: unknown
+	known bool       // the service is
+	body  []byte
+	out   Outcome
+	start time.Time
+	coral bool // answer in the old application/json form
+}
+
+// ServeHTTP answers one request; the path does not matter.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Server: s, w: w, r: r, start: s.config.Now()}
+	x.call.Request = r
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			s.config.Logger.Error("a request made the server panic", "operation", x.call.Operation, "err", p, "stack", string(debug.Stack()))
+			x.fail(Internal())
+		}
+		if x.body != nil {
+			s.release(x.body)
+		}
+		if s.config.Observe != nil {
+			x.out.Took = s.config.Now().Sub(x.start)
+			s.config.Observe(&x.call, x.out)
+		}
+	}()
+	x.serve()
+}
+
+// serve makes the checks in the order of AWS.
+func (x *exchange) serve() {
+	x.greet()
+	if x.r.Header.Get("Origin") != "" && x.r.Method == http.MethodOptions {
+		x.preflight()
+		return
+	}
+	if x.r.Method != http.MethodPost {
+		x.xml(accessDenied())
+		return
+	}
+	service, name, _ := strings.Cut(x.r.Header.Get("X-Amz-Target"), ".")
+	ops, known := x.services[service]
+	x.known = known
+	if x.op = ops[name]; x.op != nil {
+		x.call.Target, x.call.Operation = service, name
+	}
+	body, err := x.readBody(x.r)
+	if err != nil {
+		x.unread(err)
+		return
+	}
+	x.body, x.out.In = body, len(body)
+	content, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
+	content = strings.TrimSpace(content)
+	switch {
+	case len(body) == 0:
+		x.call.Format = CBOR
+		if content == TypeJSON {
+			x.call.Format = JSON
+		}
+		x.unparsed()
+	case content == TypeJSON:
+		x.dispatch()
+	case content == TypeCBOR:
+		x.call.Format = CBOR
+		x.dispatch()
+	case content == typeCoral:
+		x.coral = true
+		if valid, object := validJSON(body); valid && object {
+			x.fail(&Error{Type: "UnknownOperationException", Status: http.StatusNotFound})
+		} else {
+			x.fail(serialization(""))
+		}
+	default:
+		x.stranger(service, name)
+	}
+}
+
+// unparsed answers a body that is none.
+func (x *exchange) unparsed() {
+	if x.op == nil {
+		x.fail(&Error{Type: "UnknownOperationException"})
+		return
+	}
+	x.fail(serialization(""))
+}
+
+// greet sets the headers of all answers.
+func (x *exchange) greet() {
+	var id [16 + 72]byte
+	x.mu.Lock()
+	_, _ = x.ids.Read(id[:]) // never fails
+	x.mu.Unlock()
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // RFC 9562 §5.4
+	var uuid [36]byte
+	hex.Encode(uuid[:8], id[:4])
+	hex.Encode(uuid[9:13], id[4:6])
+	hex.Encode(uuid[14:18], id[6:8])
+	hex.Encode(uuid[19:23], id[8:10])
+	hex.Encode(uuid[24:], id[10:16])
+	uuid[8], uuid[13], uuid[18], uuid[23] = '-', '-', '-', '-'
+	x.call.RequestID = string(uuid[:])
+	h := x.w.Header()
+	h["x-amzn-RequestId"] = []string{x.call.RequestID}
+	h["x-amz-id-2"] = []string{base64.StdEncoding.EncodeToString(id[16:])}
+	if x.r.Header.Get("Origin") != "" {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date")
+	}
+}
+
+// preflight answers a browser's question; that answer alone has no x-amz-id-2.
+func (x *exchange) preflight() {
+	h := x.w.Header()
+	delete(h, "x-amz-id-2")
+	if v := x.r.Header.Get("Access-Control-Request-Headers"); v != "" {
+		h.Set("Access-Control-Allow-Headers", v)
+	}
+	if v := x.r.Header.Get("Access-Control-Request-Method"); v != "" {
+		h.Set("Access-Control-Allow-Methods", v)
+	}
+	h.Set("Access-Control-Max-Age", "172800")
+	x.send(http.StatusOK, "", nil)
+}
+
+func accessDenied() *Error {
+	return &Error{Type: "AccessDeniedException", Message: "Unable to determine service/operation name to be authorized", Status: http.StatusForbidden}
+}
+
+// stranger answers a body of a type that is not known, in XML.
+func (x *exchange) stranger(service, name string) {
+	if e := unsigned(x.r); e != nil {
+		e.Status = http.StatusForbidden
+		x.xml(e)
+		return
+	}
+	switch {
+	case service == "" || name == "":
+		x.xml(accessDenied())
+	case !x.known:
+		x.xml(&Error{Type: "UnrecognizedClientException", Status: http.StatusForbidden,
+			Message: "No authorization strategy was found for service: " + service + ", operation: " + name})
+	default:
+		x.xml(&Error{Type: "UnknownOperationException", Status: http.StatusNotFound})
+	}
+}
+
+// unread answers when the body could not be read.
+func (x *exchange) unread(err error) {
+	switch {
+	case errors.Is(err, errTooLarge):
+		x.w.Header().Set("Connection", "close")
+		x.fail(&Error{Type: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge,
+			Message: "The body of a request has at most " + strconv.FormatInt(x.config.MaxBody, 10) + " bytes."})
+	case errors.Is(err, errBudget):
+		x.w.Header().Set("Connection", "close")
+		x.fail(&Error{Type: "ServiceUnavailableException", Status: http.StatusServiceUnavailable, Message: "Slow down."})
+	default:
+		x.out.Err = err
+		x.fail(&Error{Type: "RequestTimeoutException", Status: http.StatusRequestTimeout, Message: "The body of the request did not arrive."})
+	}
+}
+
+// valid reports whether the body is one object of its format, without decoding it.
+func (x *exchange) valid() bool {
+	check := validJSON
+	if x.call.Format == CBOR {
+		check = validCBOR
+	}
+	valid, object := check(x.body)
+	return valid && object
+}
+
+// dispatch checks a body of a known type. AWS parses the body before all else; here that
+// is done at once with decoding it, and alone only when another check fails.
+func (x *exchange) dispatch() {
+	refuse := func(e *Error) {
+		if !x.valid() {
+			e = serialization("")
+		}
+		x.fail(e)
+	}
+	if x.op == nil {
+		refuse(&Error{Type: "UnknownOperationException"})
+		return
+	}
+	if e := unsigned(x.r); e != nil {
+		refuse(e)
+		return
+	}
+	ctx := x.r.Context()
+	if x.config.Authenticate != nil {
+		signed, err := x.config.Authenticate(ctx, &x.call, x.body)
+		if err != nil {
+			x.out.Err = err
+			refuse(x.exception(err))
+			return
+		}
+		ctx = signed
+	}
+	x.decode(ctx)
+}
+
+// decode reads the input, one way or the other, and has the operation done.
+func (x *exchange) decode(ctx context.Context) {
+	if x.op.fast {
+		r := x.reader()
+		in, _ := x.op.in.Get().(FastInput)
+		if in == nil {
+			in = x.op.model.New().(FastInput)
+		}
+		x.out.Fast = in.DecodeFast(r) && r.finish()
+		if x.out.Fast {
+			x.perform(ctx, in)
+		}
+		in.Reset() // not after a panic: then nobody gets it again
+		x.op.in.Put(in)
+		x.returnReader(r)
+		if x.out.Fast {
+			return
+		}
+	}
+	in := x.op.model.New()
+	if e := decodeExact(in, x.op.model.Input, x.call.Format, x.body); e != nil {
+		x.fail(e)
+		return
+	}
+	x.perform(ctx, in)
+}
+
+// decodeExact decodes a body over a tree, into the new input in.
+func decodeExact(in any, s *Shape, f Format, body []byte) *Error {
+	parse := parseJSON
+	if f == CBOR {
+		parse = parseCBOR
+	}
+	n, ok := parse(body)
+	if !ok || n.kind != nodeMap {
+		return serialization("")
+	}
+	if e := coerce(&n, s); e != nil {
+		return e
+	}
+	if e := validate(&n, s); e != nil {
+		return e
+	}
+	fill(reflect.ValueOf(in).Elem(), &n, s)
+	return nil
+}
+
+// perform runs the handler and sends what it answers.
+func (x *exchange) perform(ctx context.Context, in any) {
+	var stream *Stream
+	if x.op.stream {
+		stream = &Stream{call: &x.call, w: x.w, control: http.NewResponseController(x.w), now: x.config.Now,
+			begin: func(contentType string) { x.w.Header().Set("Content-Type", contentType) }}
+	}
+	out, err := x.op.call(ctx, &x.call, in, stream)
+	if stream != nil && stream.began {
+		x.out.Status, x.out.Out, x.out.Err = http.StatusOK, stream.sent, err
+		if err != nil && stream.broken == nil {
+			e := x.exception(err)
+			x.out.Type = e.Type
+			stream.exception(e)
+		}
+		return
+	}
+	if err != nil {
+		x.out.Err = err
+		x.fail(x.exception(err))
+		return
+	}
+	if stream != nil {
+		_ = stream.Start() // a stream without events is one all the same
+		x.out.Status, x.out.Out = http.StatusOK, stream.sent
+		return
+	}
+	x.answer(out)
+}
+
+// exception words an error for the wire.
+func (x *exchange) exception(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if x.config.Exception != nil {
+		if e := x.config.Exception(&x.call, err); e != nil {
+			return e
+		}
+	}
+	return Internal()
+}
+
+func (x *exchange) answer(out any) {
+	if out == nil {
+		x.send(http.StatusOK, x.call.Format.ContentType(), nil)
+		return
+	}
+	b := x.pools.get(4 << 10)
+	if a, ok := out.(Appender); ok {
+		if x.call.Format == CBOR {
+			b = a.AppendCBOR(b)
+		} else {
+			b = a.AppendJSON(b)
+		}
+	} else {
+		b = AppendValue(b, x.call.Format, x.op.model.Output, out)
+	}
+	x.send(http.StatusOK, x.call.Format.ContentType(), b)
+	x.pools.put(b)
+}
+
+// fail sends an exception.
+func (x *exchange) fail(e *Error) {
+	x.out.Type = e.Type
+	content := x.call.Format.ContentType()
+	if x.coral {
+		content = typeCoral
+	}
+	x.send(e.status(), content, e.appendBody(nil, x.call.Format, x.coral))
+}
+
+// xml sends an exception to whom no format is agreed with.
+func (x *exchange) xml(e *Error) {
+	x.out.Type = e.Type
+	body := "<" + e.Type + "/>\n"
+	if e.Message != "" {
+		body = "<" + e.Type + ">\n  <Message>" + xmlEscaper().Replace(e.Message) + "</Message>\n</" + e.Type + ">\n"
+	}
+	x.send(e.status(), "", []byte(body))
+}
+
+func xmlEscaper() *strings.Replacer {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+}
+
+func (x *exchange) send(status int, content string, body []byte) {
+	h := x.w.Header()
+	if content == "" {
+		h["Content-Type"] = nil // or net/http guesses one
+	} else {
+		h.Set("Content-Type", content)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.out.Status, x.out.Out = status, len(body)
+	x.w.WriteHeader(status)
+	if len(body) > 0 {
+		if _, err := x.w.Write(body); err != nil && x.out.Err == nil {
+			x.out.Err = err
+		}
+	}
+}

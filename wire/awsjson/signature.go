@@ -1,0 +1,59 @@
+package awsjson
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// unsigned says what is missing of a request's signature before anybody looks at it:
+// nothing at all, a part of it, or that there are two. nil: it has all its parts.
+func unsigned(r *http.Request) *Error {
+	header := r.Header.Get("Authorization")
+	query := r.URL.Query()
+	_, inQuery := query["X-Amz-Algorithm"]
+	switch {
+	case header != "" && inQuery:
+		return NewError("InvalidSignatureException", "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
+	case header != "":
+		return incompleteHeader(r, header)
+	case inQuery:
+		return incompleteQuery(query)
+	}
+	return NewError("MissingAuthenticationTokenException", "Missing Authentication Token")
+}
+
+func incompleteHeader(r *http.Request, header string) *Error {
+	has := make(map[string]bool)
+	_, params, _ := strings.Cut(header, " ")
+	for _, p := range strings.FieldsFunc(params, func(c rune) bool { return c == ',' || c == ' ' }) {
+		name, value, _ := strings.Cut(p, "=")
+		has[name] = value != ""
+	}
+	var b strings.Builder
+	for _, p := range []string{"Credential", "Signature", "SignedHeaders"} {
+		if !has[p] {
+			b.WriteString("Authorization header requires '" + p + "' parameter. ")
+		}
+	}
+	if r.Header.Get("X-Amz-Date") == "" && r.Header.Get("Date") == "" {
+		b.WriteString("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ")
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return &Error{Type: "IncompleteSignatureException", Message: b.String() + "Authorization=" + header}
+}
+
+func incompleteQuery(query url.Values) *Error {
+	var b strings.Builder
+	for _, p := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date"} {
+		if query.Get(p) == "" {
+			b.WriteString("AWS query-string parameters must include '" + p + "'. ")
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return &Error{Type: "IncompleteSignatureException", Message: b.String() + "Re-examine the query-string parameters."}
+}
