@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"wire":       1,
 	"fragments":  2,
 	"records":    2,
+	"producer":   2,
 	"auth":       2,
 	"streams":    3,
 	"ingest":     4,
