@@ -18,13 +18,14 @@ import (
 	"penstock/internal/repotest"
 )
 
-// cameras starts n pushed demo cameras and waits until each has recorded something.
-func cameras(s *server, n int) []string {
+// cameras starts n pushed cameras of a picture that costs little, and waits until each
+// has recorded something.
+func cameras(t *testing.T, s *server, n int) []string {
 	var names []string
 	for i := range n {
 		names = append(names, fmt.Sprintf("cam%d", i))
 	}
-	producers(s.t.(*testing.T), s, names)
+	pushMaterial(t, s, names, film(t, "testsrc2=size=320x180:rate=25:duration=4", "200k"))
 	for _, name := range names {
 		recorded(s, name, 1)
 	}
@@ -69,7 +70,7 @@ func (s *server) durable(names []string) {
 func TestAStalledDiskLosesNothing(t *testing.T) {
 	v := newVolume(t, "ext4", 512)
 	s := startWith(t, &server{dir: v.data()})
-	names := cameras(s, 8)
+	names := cameras(t, s, 25)
 	v.freeze()
 	began := time.Now()
 	for time.Since(began) < 10*time.Second {
@@ -95,6 +96,12 @@ func TestAStalledDiskLosesNothing(t *testing.T) {
 		if gaps := s.gaps(name); len(gaps) > 0 {
 			t.Errorf("%s: gaps %+v", name, gaps)
 		}
+		if lost := s.stream(name).Lost; lost > 0 {
+			t.Errorf("%s: %d samples are counted as lost", name, lost)
+		}
+	}
+	if lost := s.metric("penstock_fragments_lost_total"); lost > 0 {
+		t.Errorf("%v fragments are counted as lost", lost)
 	}
 }
 
@@ -119,9 +126,14 @@ func (s *server) gaps(name string) []gap {
 // heavy is a film of about megabits a second.
 func heavy(t testing.TB, megabits int) camsim.Material {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "heavy.mp4")
-	rate := fmt.Sprintf("%dM", megabits)
-	out, err := exec.Command(repotest.Need(t, "ffmpeg"), "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=4,noise=alls=90:allf=t+u",
+	return film(t, "testsrc2=size=640x360:rate=25:duration=4,noise=alls=90:allf=t+u", fmt.Sprintf("%dM", megabits))
+}
+
+// film is what ffmpeg makes of a source, with a key frame each second.
+func film(t testing.TB, source, rate string) camsim.Material {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "film.mp4")
+	out, err := exec.Command(repotest.Need(t, "ffmpeg"), "-v", "error", "-f", "lavfi", "-i", source,
 		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "0", "-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", "1M", file).CombinedOutput()
 	if err != nil {
 		t.Fatalf("make a film: %v\n%s", err, out)

@@ -13,7 +13,6 @@ import (
 	"penstock/internal/fault"
 	"penstock/internal/quantity"
 	"penstock/storage"
-	"penstock/storage/meta"
 )
 
 // Store keeps the fragments of all streams. All methods may be called at once.
@@ -80,8 +79,18 @@ func (w wake) up() {
 
 // Open recovers what the last process left and returns a Store that can be read and
 // appended to. It reads the open chunk files only: its cost does not depend on how much
-// is stored. Nothing becomes durable before Run.
+// is stored. On a full disk it deletes the oldest video, as Run does. Nothing becomes
+// durable before Run.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := open(ctx, cfg)
+	if err == nil {
+		s.openRoom(ctx)
+	}
+	return s, err
+}
+
+// open is Open without deleting anything.
+func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -133,7 +142,7 @@ const shutdownLimit = 4 * time.Second
 func (s *Store) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if err := s.begin(work); err != nil {
+	if err := s.setClean(work, false); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
@@ -177,16 +186,15 @@ func (s *Store) Run(ctx context.Context) error {
 	return s.setClean(end, true)
 }
 
-// begin notes that the process runs. Where even that finds no room, the oldest video goes.
-func (s *Store) begin(ctx context.Context) error {
-	err := s.setClean(ctx, false)
-	if !meta.IsFull(err) {
-		return err
+// openRoom makes room on a disk so full that not even a start could be written down.
+func (s *Store) openRoom(ctx context.Context) {
+	free, _, floor, err := s.space()
+	if err == nil && free < floor {
+		err = s.makeRoom(ctx)
 	}
-	if room := s.makeRoom(ctx); room != nil {
-		s.sweepFailed(ctx, room) // it may have made some all the same
+	if err != nil {
+		s.sweepFailed(ctx, err)
 	}
-	return s.setClean(ctx, false)
 }
 
 // drain waits until nothing is in the backlog.

@@ -45,7 +45,7 @@ type verifier struct {
 }
 
 func newVerifier(ctx context.Context, cfg Config, repair bool, report func(Finding)) (*verifier, error) {
-	s, err := Open(ctx, cfg)
+	s, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
