@@ -99,6 +99,9 @@ func parseRows(rows []byte, want *block) (*Block, error) {
 
 func decimal[T ~int64](v T) string { return strconv.FormatInt(int64(v), 10) }
 
+// zstdSlack is room that the decoder wants behind what it decodes.
+const zstdSlack = 64
+
 // decode makes a Block of b: a block's header, which is h, and its stored bytes. keep: b
 // is the block's to keep. It overwrites what is sealed.
 func (s *Source) decode(ctx context.Context, head *fileHead, h *blockHead, b []byte, keep bool) (*Block, error) {
@@ -119,7 +122,8 @@ func (s *Source) decode(ctx context.Context, head *fileHead, h *blockHead, b []b
 	switch {
 	case h.codec == codecZstd:
 		var err error
-		rows, err = s.zstd.DecodeAll(stored, make([]byte, 0, h.rows))
+		// The decoder is faster where it may write a little past the end.
+		rows, err = s.zstd.DecodeAll(stored, make([]byte, 0, h.rows+zstdSlack))
 		if err != nil {
 			return nil, err
 		}
