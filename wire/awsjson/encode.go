@@ -158,9 +158,9 @@ func sortedKeys(v reflect.Value) []string {
 
 // appendBody appends an exception's body; the coral form puts it into an Output.
 func (e *Error) appendBody(dst []byte, f Format, coral bool) []byte {
-	key := "message"
-	if e.upper {
-		key = "Message"
+	if coral {
+		dst = append(dst, `{"Output":{"__type":"com.amazon.coral.service#`...)
+		return append(append(dst, e.Type...), `"},"Version":"1.0"}`...)
 	}
 	if f == CBOR {
 		n := 1
@@ -169,18 +169,30 @@ func (e *Error) appendBody(dst []byte, f Format, coral bool) []byte {
 		}
 		dst = AppendCBORString(AppendCBORString(AppendCBORMap(dst, n), "__type"), e.Type)
 		if e.Message != "" {
-			dst = AppendCBORString(AppendCBORString(dst, key), e.Message)
+			dst = AppendCBORString(AppendCBORString(dst, e.messageKey()), e.Message)
 		}
 		return dst
 	}
-	if coral {
-		dst = append(dst, `{"Output":{"__type":"com.amazon.coral.service#`...)
-		return append(append(dst, e.Type...), `"},"Version":"1.0"}`...)
-	}
 	dst = AppendString(append(dst, `{"__type":`...), e.Type)
 	if e.Message != "" {
-		dst = append(append(append(dst, `,"`...), key...), `":`...)
+		dst = append(append(append(dst, `,"`...), e.messageKey()...), `":`...)
 		dst = AppendString(dst, e.Message)
 	}
 	return append(dst, '}')
+}
+
+func (e *Error) messageKey() string {
+	if e.upper {
+		return "Message"
+	}
+	return "message"
+}
+
+// appendEvent appends the payload of an exception that ends an event stream: its type is
+// in the headers.
+func (e *Error) appendEvent(dst []byte, f Format) []byte {
+	if f == CBOR {
+		return AppendCBORString(AppendCBORString(AppendCBORMap(dst, 1), "message"), e.Message)
+	}
+	return append(AppendString(append(dst, `{"message":`...), e.Message), '}')
 }

@@ -40,7 +40,7 @@ func (x *exchange) reader() *Reader {
 	}
 	r.begin(x.call.Format, x.body)
 	if x.call.Format == JSON {
-		r.arena = x.pools.get(len(x.body)/4*3 + 3)
+		r.arena = x.pools.get(arenaSize(x.body))
 	}
 	return r
 }

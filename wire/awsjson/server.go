@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -315,31 +314,11 @@ func (x *exchange) decode(ctx context.Context) {
 		}
 	}
 	in := x.op.model.New()
-	if e := decodeExact(in, x.op.model.Input, x.call.Format, x.body); e != nil {
+	if e := Decode(in, x.op.model.Input, x.call.Format, x.body); e != nil {
 		x.fail(e)
 		return
 	}
 	x.perform(ctx, in)
-}
-
-// decodeExact decodes a body over a tree, into the new input in.
-func decodeExact(in any, s *Shape, f Format, body []byte) *Error {
-	parse := parseJSON
-	if f == CBOR {
-		parse = parseCBOR
-	}
-	n, ok := parse(body)
-	if !ok || n.kind != nodeMap {
-		return serialization("")
-	}
-	if e := coerce(&n, s); e != nil {
-		return e
-	}
-	if e := validate(&n, s); e != nil {
-		return e
-	}
-	fill(reflect.ValueOf(in).Elem(), &n, s)
-	return nil
 }
 
 // perform runs the handler and sends what it answers.

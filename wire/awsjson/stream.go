@@ -58,7 +58,7 @@ func (s *Stream) Send(event string, out Appender) error {
 
 // exception ends a stream that has begun.
 func (s *Stream) exception(e *Error) {
-	s.payload = e.appendBody(s.payload[:0], s.call.Format, false)
+	s.payload = e.appendEvent(s.payload[:0], s.call.Format)
 	_ = s.write(eventstream.AppendException(s.frame[:0], e.Type, s.call.Format.ContentType(), s.payload))
 }
 
