@@ -433,3 +433,45 @@ func TestMetricsAndLimitsOfPackagers(t *testing.T) {
 		t.Errorf("a second packager: %v, want throttled", err)
 	}
 }
+
+func TestALivePlaylistReachesBackIntoTheRecording(t *testing.T) {
+	first := playtest.Make(t, playtest.H264, 20*time.Second)
+	h := openTheatre(t, playtest.Open(t), Config{})
+	h.Record(first)
+	h.Clock.Set(h.Clock.Now().Add(5 * time.Minute)) // nothing for a while: outside of the window
+	session := h.Publish(first.Tracks)
+	defer h.End(session, nil)
+	h.Play(session, first)
+	short, long := h.list("live.m3u8"), h.list("live.m3u8?dvr=1h&token=abc")
+	if n := len(long.Segments) - len(short.Segments); n < 8 {
+		t.Fatalf("%d segments more than the %d of the live list", n, len(short.Segments))
+	}
+	if !short.Segments[0].DateTime.Equal(*long.Segments[short.MediaSequence-long.MediaSequence].DateTime) {
+		t.Error("the two lists number segments differently")
+	}
+	heads, gaps := h.Heads(), 0
+	if !long.Segments[0].DateTime.Equal(heads[0].Start.Truncate(time.Millisecond)) {
+		t.Errorf("the list begins at %v, the recording at %v", long.Segments[0].DateTime, heads[0].Start)
+	}
+	for _, s := range long.Segments {
+		if s.Discontinuity {
+			gaps++
+		}
+		if len(h.get(s.URI)) == 0 {
+			t.Errorf("%s is empty", s.URI)
+		}
+	}
+	if gaps != 1 {
+		t.Errorf("%d discontinuities, want 1", gaps)
+	}
+	if text := string(h.get("live.m3u8?dvr=1h&token=abc")); strings.Contains(text, tokenMark) || strings.Count(text, "?token=abc") < len(long.Segments) {
+		t.Errorf("tokens are missing:\n%s", text)
+	}
+	if _, err := h.hls.packager(h.Stream); err != nil {
+		t.Fatal(err)
+	}
+	skipped := h.list("live.m3u8?dvr=1h&_HLS_skip=YES")
+	if skipped.Skip == nil || skipped.Skip.SkippedSegments+len(skipped.Segments) < len(long.Segments) {
+		t.Errorf("a delta update skips %+v and lists %d of %d", skipped.Skip, len(skipped.Segments), len(long.Segments))
+	}
+}

@@ -65,10 +65,15 @@ func parseDirectives(r *http.Request) (d directives, err error) {
 }
 
 // ServeLivePlaylist answers GET live.m3u8, with the delivery directives _HLS_msn,
-// _HLS_part and _HLS_skip (RFC 8216bis §6.2.5). A request too far in the future is
+// _HLS_part and _HLS_skip (RFC 8216bis §6.2.5). dvr=6h lists the recording so far back
+// before the live segments, at most a day, so that a player can seek. A request too far in the future is
 // fault.Invalid, one that waited three target durations fault.Unavailable.
 func (s *Server) ServeLivePlaylist(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	d, err := parseDirectives(r)
+	if err != nil {
+		return err
+	}
+	back, err := parsePast(r)
 	if err != nil {
 		return err
 	}
@@ -79,6 +84,11 @@ func (s *Server) ServeLivePlaylist(w http.ResponseWriter, r *http.Request, st st
 	if err := p.ready(r.Context()); err != nil {
 		return err
 	}
+	if back > 0 {
+		if err := p.reach(r.Context(), back); err != nil {
+			return err
+		}
+	}
 	if d.block {
 		err = p.await(r.Context(), func(w *window) verdict { return w.reload(d.msn, d.part) })
 		if err != nil {
@@ -86,14 +96,18 @@ func (s *Server) ServeLivePlaylist(w http.ResponseWriter, r *http.Request, st st
 		}
 	}
 	s.c.Metrics.Requests.WithLabelValues("playlist").Inc()
-	text := bytes.ReplaceAll(p.playlist(d.skip), []byte(tokenMark), []byte(playback.Token(r)))
+	text := bytes.ReplaceAll(p.playlist(d.skip, back), []byte(tokenMark), []byte(playback.Token(r)))
 	return send(w, r, typePlaylist, "no-store", text)
 }
 
-// playlist renders the window once for all who ask before it changes.
-func (p *packager) playlist(skip bool) []byte {
+// playlist renders the window once for all who ask before it changes, and for each who
+// asks for more than the window.
+func (p *packager) playlist(skip bool, back time.Duration) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if back > 0 {
+		return p.win.renderPast(nil, skip, back)
+	}
 	i := 0
 	if skip {
 		i = 1

@@ -61,6 +61,7 @@ type window struct {
 	next       uint64        // msn of the next segment to open, when open is nil
 	memory     int64
 	carry      bool // a segment that began with a break came to nothing
+	past       past // before segments, for those who ask for it
 }
 
 // newWindow returns an empty window whose first segment has number first. The
@@ -126,6 +127,7 @@ func (w *window) trim() {
 		s := w.segments[n]
 		total -= s.duration
 		w.drop(s)
+		w.past.retire(s)
 		if s.breaks {
 			w.breaks++
 		}
@@ -248,6 +250,23 @@ func (w *window) lookup(msn uint64, index int) (*part, verdict) {
 // render writes the playlist. Where a URI ends stands tokenMark. skip asks for a delta
 // update (§6.2.5.1), which is given when anything can be skipped.
 func (w *window) render(b []byte, skip bool) []byte {
+	skipped := 0
+	if skip {
+		skipped = w.skippable()
+	}
+	return w.renderSegments(w.renderTop(b, w.firstNumber(), w.breaks, skipped), skipped)
+}
+
+// firstNumber is the sequence number of the oldest segment in the window.
+func (w *window) firstNumber() uint64 {
+	if len(w.segments) > 0 {
+		return w.segments[0].msn
+	}
+	return w.current()
+}
+
+// renderTop writes what stands before the segments, and in the place of skipped ones.
+func (w *window) renderTop(b []byte, first, breaks uint64, skipped int) []byte {
 	b = append(b, "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:"...)
 	b = strconv.AppendInt(b, int64(w.target/time.Second), 10)
 	b = append(b, "\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK="...)
@@ -257,21 +276,14 @@ func (w *window) render(b []byte, skip bool) []byte {
 	b = append(b, "\n#EXT-X-PART-INF:PART-TARGET="...)
 	b = appendSeconds(b, w.partTarget)
 	b = append(b, "\n#EXT-X-MEDIA-SEQUENCE:"...)
-	first := w.current()
-	if len(w.segments) > 0 {
-		first = w.segments[0].msn
-	}
 	b = strconv.AppendUint(b, first, 10)
 	b = append(b, "\n#EXT-X-DISCONTINUITY-SEQUENCE:"...)
-	b = append(strconv.AppendUint(b, w.breaks, 10), '\n')
-	skipped := 0
-	if skip {
-		if skipped = w.skippable(); skipped > 0 {
-			b = append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
-			b = append(strconv.AppendInt(b, int64(skipped), 10), '\n')
-		}
+	b = append(strconv.AppendUint(b, breaks, 10), '\n')
+	if skipped > 0 {
+		b = append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
+		b = append(strconv.AppendInt(b, int64(skipped), 10), '\n')
 	}
-	return w.renderSegments(b, skipped)
+	return b
 }
 
 func (w *window) renderSegments(b []byte, skipped int) []byte {
