@@ -30,38 +30,32 @@ type From struct {
 // retention (it moves on to what is retained) and reshards. It is comparable with ==; the
 // zero value is the oldest record.
 type Position struct {
-	kind  place
-	index uint64 // place index: the record with this index or the next there is
-	at    int64  // place index: not that record if it arrived before this second; place time: ms
+	index uint64 // the record with this index, or the next there is; 0: the oldest
+	at    int64  // but none that arrived before this, ms
 }
-
-type place uint8
 
 const (
-	placeHorizon place = iota
-	placeIndex
-	placeTime
+	positionVersion = 1
+	positionSize    = 17
 )
 
-const positionVersion = 1
-
-// MarshalBinary returns 18 bytes.
+// MarshalBinary returns 17 bytes.
 func (p Position) MarshalBinary() ([]byte, error) {
-	return p.AppendBinary(make([]byte, 0, 18))
+	return p.AppendBinary(make([]byte, 0, positionSize))
 }
 
-// AppendBinary appends the 18 bytes of MarshalBinary to b.
+// AppendBinary appends the bytes of MarshalBinary to b.
 func (p Position) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, positionVersion, byte(p.kind))
+	b = append(b, positionVersion)
 	b = binary.BigEndian.AppendUint64(b, p.index)
 	return binary.BigEndian.AppendUint64(b, uint64(p.at)), nil
 }
 
 // UnmarshalBinary reads what MarshalBinary made. fault.Invalid: it is something else.
 func (p *Position) UnmarshalBinary(b []byte) error {
-	if len(b) != 18 || b[0] != positionVersion || place(b[1]) > placeTime {
+	if len(b) != positionSize || b[0] != positionVersion {
 		return fault.New(fault.Invalid, "read position", "", "it is none of ours")
 	}
-	*p = Position{place(b[1]), binary.BigEndian.Uint64(b[2:]), int64(binary.BigEndian.Uint64(b[10:]))}
+	*p = Position{binary.BigEndian.Uint64(b[1:]), int64(binary.BigEndian.Uint64(b[9:]))}
 	return nil
 }

@@ -148,6 +148,16 @@ func (s Seq) second() int64 { return int64((s.b<<28 | s.c>>36) & (1<<36 - 1)) }
 // Created returns the second in which the shard was made, UTC.
 func (s Seq) Created() time.Time { return time.Unix(s.created(), 0).UTC() }
 
+// mark returns a number between that of the record with the index of s and the next one's:
+// the byte between index and time, which is 0 in a record's, is 1.
+func (s Seq) mark() Seq {
+	s.b |= 1 << (72 - 64)
+	return s
+}
+
+// isMark reports whether s came from mark.
+func (s Seq) isMark() bool { return s.Version() == 2 && s.b>>8&0xff != 0 }
+
 // Compare returns -1, 0 or 1 as s is less than, equal to or greater than o, as numbers.
 func (s Seq) Compare(o Seq) int {
 	return cmp.Or(cmp.Compare(s.a, o.a), cmp.Compare(s.b, o.b), cmp.Compare(s.c, o.c))

@@ -2,115 +2,279 @@ package records
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"hash/fnv"
 	"iter"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"penstock/internal/fault"
+	"penstock/records/segment"
+	"penstock/storage"
+	"penstock/storage/lane"
 )
 
 // Store holds the logs of many streams. Open makes it and Run does its work. Its methods
 // may be called at once.
-type Store struct{ cfg Config }
+type Store struct {
+	cfg   Config
+	met   *metrics
+	lanes []*owner
+	src   *segment.Source
+	keys  *keyring
+	epoch uint64
 
-// Open reads what is there and recovers what a crash left; it costs what is not yet
-// sealed, not what is stored. Nothing can be put before Run runs. When Run is never
-// called, Close ends the Store.
-func Open(ctx context.Context, cfg Config) (*Store, error) { panic("unfinished") }
+	mu   sync.RWMutex
+	logs map[string]*Log
+
+	puttings sync.Pool // of *putting
+
+	slots slots
+	tight atomic.Bool // the disk is nearly full: nothing is put
+	swept chan struct{}
+}
+
+// owner is a lane and what this process knows of it.
+type owner struct {
+	no    int
+	store *Store
+	lane  storage.Lane
+	w     *lane.Writer
+	tail  tail
+
+	damaged bool // the lane lost records; set before Open returns
+
+	mu     sync.Mutex
+	sealed storage.LSN // the first that is not in segments
+	next   storage.LSN // the first that is not visible
+	bytes  int64       // of entries since the last mark
+	oldest time.Time   // wall of the first commit since the last mark; zero: none
+	marks  []mark      // where to seal up to
+	due    chan struct{}
+}
+
+// mark says that what lies before lsn can be sealed.
+type mark struct{ lsn storage.LSN }
+
+// slots gives the tags of lane entries their meaning.
+type slots struct {
+	mu   sync.Mutex
+	all  atomic.Pointer[[]target]
+	free []uint64
+}
+
+// target hears that an entry is durable, on the goroutine that commits.
+type target interface {
+	committed(lsn storage.LSN, body []byte, off int)
+}
+
+func (s *slots) add(t target) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []target
+	if p := s.all.Load(); p != nil {
+		all = *p
+	}
+	if n := len(s.free); n > 0 {
+		tag := s.free[n-1]
+		s.free = s.free[:n-1]
+		all[tag] = t
+		return tag
+	}
+	all = append(all, t) // readers know only tags that they were given
+	s.all.Store(&all)
+	return uint64(len(all) - 1)
+}
+
+// release gives a tag back, once no entry can carry it any more.
+func (s *slots) release(tag uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	(*s.all.Load())[tag] = nil
+	s.free = append(s.free, tag)
+}
+
+func (s *slots) get(tag uint64) target { return (*s.all.Load())[tag] }
+
+// committed is the hook of the lane's writer.
+func (o *owner) committed(c *lane.Commit) {
+	o.tail.add(c.LSN, c.Body)
+	for _, e := range c.Entries {
+		o.store.slots.get(e.Tag).committed(c.LSN, c.Body, e.Off)
+	}
+	o.advance(c.LSN, c.Wall, len(c.Body))
+}
+
+// advance notes a commit that is visible, and where one could seal up to.
+func (o *owner) advance(lsn storage.LSN, wall time.Time, size int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next = lsn + 1
+	if o.oldest.IsZero() {
+		o.oldest = wall
+	}
+	if o.bytes += int64(size); o.bytes >= o.store.cfg.LaneFileSize {
+		o.mark()
+	}
+}
+
+// mark ends a run of commits that is sealed together. Under mu.
+func (o *owner) mark() {
+	o.marks = append(o.marks, mark{o.next})
+	o.bytes, o.oldest = 0, time.Time{}
+	select {
+	case o.due <- struct{}{}:
+	default:
+	}
+}
 
 // Run commits, seals, merges and deletes until ctx ends; then it makes durable what is
 // pending and returns nil. It is called once. Any error means that a lane is broken: the
 // process must exit and recover.
-func (s *Store) Run(ctx context.Context) error { panic("unfinished") }
+func (s *Store) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var (
+		all  sync.WaitGroup
+		once sync.Once
+		bad  error
+	)
+	for _, o := range s.lanes {
+		all.Go(func() {
+			if err := o.w.Run(ctx); err != nil {
+				once.Do(func() { bad = fault.Wrap(fault.Internal, "commit records", fmt.Sprintf("lane %d", o.no), err) })
+			}
+			stop()
+		})
+		all.Go(func() { o.sealLoop(ctx) })
+	}
+	all.Go(func() { s.spaceLoop(ctx) })
+	all.Go(func() { s.sweepLoop(ctx) })
+	all.Wait()
+	return bad
+}
 
 // Close releases the lanes' files, after Run has returned or instead of it. Twice is fine.
-func (s *Store) Close() error { panic("unfinished") }
+func (s *Store) Close() error {
+	var all error
+	for _, o := range s.lanes {
+		if c, ok := o.lane.(interface{ Close() error }); ok {
+			all = errors.Join(all, c.Close())
+		}
+	}
+	return all
+}
 
 // Create makes the log of a stream with so many open shards of equal width; created is to
-// the second and stands in its sequence numbers. It returns when that is durable.
-// fault.InUse: there is one of this id.
+// the second and stands in its sequence numbers. id is 1 to 64 letters, digits, - and _,
+// and best never used before. It returns when that is durable. fault.InUse: there is one
+// of this id. fault.Invalid: the id or the number of shards cannot be.
 func (s *Store) Create(ctx context.Context, id string, created time.Time, shards int) (*Log, error) {
-	panic("unfinished")
+	const op = "create log"
+	sec := created.Unix()
+	switch {
+	case !goodID(id):
+		return nil, fault.New(fault.Invalid, op, clip(id), "the id is not one")
+	case shards < 1 || shards > MaxShards:
+		return nil, fault.New(fault.Invalid, op, id, fmt.Sprintf("%d shards; 1 to %d are possible", shards, MaxShards))
+	case sec < 0 || sec >= maxCreated:
+		return nil, fault.New(fault.Invalid, op, id, "the time of creation cannot be")
+	}
+	l := newLog(s, id, s.laneFor(id), sec)
+	for i := range shards {
+		d := def{id: ShardID(i), parent: NoShard, adjacent: NoShard, from: uniform(i, shards), to: MaxHashKey, created: sec}
+		if i < shards-1 {
+			d.to = uniform(i+1, shards).Prev()
+		}
+		l.adopt(newShard(l, d))
+	}
+	if err := l.place(ctx, uint32(shards)); err != nil {
+		return nil, fault.Wrap(fault.KindOf(err), op, id, err)
+	}
+	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
+		var n int
+		if err := tx.QueryRow("SELECT count(*) FROM records_streams WHERE stream = ?", id).Scan(&n); err != nil || n > 0 {
+			return errors.Join(err, fault.New(fault.InUse, op, id, "there is a log of this id"))
+		}
+		_, err := tx.Exec("INSERT INTO records_streams (stream, lane, born, created, map, state) VALUES (?, ?, ?, ?, ?, ?)",
+			id, l.lane.no, int64(l.born), sec, l.shardMap().encode(), encodeState(nil))
+		return err
+	})
+	if err != nil {
+		return nil, fault.Wrap(fault.KindOf(err), op, id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs[id] = l
+	return l, nil
+}
+
+func goodID(id string) bool {
+	n, err := segment.ParseKey(segment.Name{Stream: id, Day: 20000101, First: 1, Last: 1}.Key())
+	return err == nil && n.Stream == id && len(id) <= maxID
+}
+
+// laneFor spreads streams over the lanes.
+func (s *Store) laneFor(id string) *owner {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return s.lanes[int(h.Sum32()%uint32(s.cfg.Lanes))]
 }
 
 // Log returns the log of a stream.
-func (s *Store) Log(id string) (*Log, bool) { panic("unfinished") }
+func (s *Store) Log(id string) (*Log, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l, ok := s.logs[id]
+	return l, ok
+}
 
 // Logs yields the ids of all streams, in no order.
-func (s *Store) Logs() iter.Seq[string] { panic("unfinished") }
+func (s *Store) Logs() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, l := range s.all() {
+			if !yield(l.id) {
+				return
+			}
+		}
+	}
+}
+
+// all returns the logs there are now.
+func (s *Store) all() []*Log {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*Log, 0, len(s.logs))
+	for _, l := range s.logs {
+		out = append(out, l)
+	}
+	return out
+}
 
 // Delete forgets a stream and all of its records; segments are deleted later. Who reads,
 // waits or puts gets fault.NotFound. A stream that is not there is no error.
-func (s *Store) Delete(ctx context.Context, id string) error { panic("unfinished") }
-
-// Log is the records of one stream. Its methods may be called at once.
-type Log struct{}
-
-// ID returns the stream's id.
-func (l *Log) ID() string { panic("unfinished") }
-
-// Put stores records and returns when all that were placed are durable and visible. Each
-// goes to the open shard that its hash falls into; within a shard the order is that of in.
-// out is filled in the order of in and must be as long: a record has a Seq or an Err.
-//
-// The error is for the whole call: fault.Invalid (a limit of this package; an After that
-// its shard never gave), fault.NotFound (the stream was deleted), fault.Unavailable (the
-// disk is nearly full, or the Store does not run), or the lane's failure. After an error
-// from waiting, ctx's included, records may be stored or not.
-func (l *Log) Put(ctx context.Context, in []Input, out []Placed, gate Gate) error {
-	panic("unfinished")
+func (s *Store) Delete(ctx context.Context, id string) error {
+	l, ok := s.Log(id)
+	if !ok {
+		return nil
+	}
+	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.Exec("UPDATE records_segments SET state = ? WHERE stream = ? AND state = ?", segmentDeleted, id, segmentLive); err != nil {
+			return err
+		}
+		_, err := tx.Exec("DELETE FROM records_streams WHERE stream = ?", id)
+		return err
+	})
+	if err != nil {
+		return fault.Wrap(fault.KindOf(err), "delete log", id, err)
+	}
+	s.mu.Lock()
+	delete(s.logs, id)
+	s.mu.Unlock()
+	l.end()
+	s.sweepSoon()
+	return nil
 }
-
-// Shards returns all shards that still are retained, by ID. It is a snapshot that never
-// changes, not to be modified. What it shows is durable.
-func (l *Log) Shards() []Shard { panic("unfinished") }
-
-// Shard returns one of Shards.
-func (l *Log) Shard(id ShardID) (Shard, bool) { panic("unfinished") }
-
-// Split closes a shard and opens two: up to the place before at, and from at. Nothing that
-// is put meanwhile is lost or refused. It returns when that is durable. fault.NotFound: no
-// such shard; fault.InUse: it is closed; fault.Invalid: at is not inside it (spec 6.4).
-func (l *Log) Split(ctx context.Context, id ShardID, at HashKey) error { panic("unfinished") }
-
-// Merge closes two shards, a ending where b begins, and opens one, as Split does.
-// fault.NotFound: no such shard; fault.InUse: one is closed; fault.Invalid: they are not
-// neighbours in this order (spec 6.5).
-func (l *Log) Merge(ctx context.Context, a, b ShardID) error { panic("unfinished") }
-
-// Reshard splits and merges until there are target open shards of equal width (spec 6.13).
-func (l *Log) Reshard(ctx context.Context, target int) error { panic("unfinished") }
-
-// Encrypt says whether records that are put from now on are encrypted. It returns when
-// that is durable. fault.Unavailable: there are no keys.
-func (l *Log) Encrypt(ctx context.Context, on bool) error { panic("unfinished") }
-
-// Encrypted reports what Encrypt said last.
-func (l *Log) Encrypted() bool { panic("unfinished") }
-
-// Expire makes the present horizon durable: what is behind it never comes back. Call it
-// before the retention is lengthened.
-func (l *Log) Expire(ctx context.Context) error { panic("unfinished") }
-
-// At returns the place in a shard to begin reading. fault.NotFound: there is no such
-// shard; fault.Invalid: the number is of another shard or another stream.
-func (l *Log) At(ctx context.Context, id ShardID, from From) (Position, error) {
-	panic("unfinished")
-}
-
-// Read fills page with records from p on: at most limit and maxBytes of data and keys
-// together, but one if there is any. An empty page is no error, and with one that is not
-// Ended there may still be more behind Next. 0 is no limit. fault.NotFound: there is no
-// such shard; fault.Unavailable: the bucket cannot be read now.
-func (l *Log) Read(ctx context.Context, id ShardID, p Position, limit, maxBytes int, page *Page) error {
-	panic("unfinished")
-}
-
-// Wait returns when there is a record behind p, or the shard has ended or is gone. It
-// does not poll and costs little: thousands may wait.
-func (l *Log) Wait(ctx context.Context, id ShardID, p Position) error { panic("unfinished") }
-
-// Mark returns a number that is greater than that of every record before p and less than
-// that of every record at or behind it, for a reader that resumes AtSeq or AfterSeq it.
-// Where p is behind the newest record its time moves on with the clock.
-func (l *Log) Mark(id ShardID, p Position) (Seq, error) { panic("unfinished") }
-
-// Newest returns the number of the newest record of a shard; its Start when there is none.
-func (l *Log) Newest(id ShardID) (Seq, error) { panic("unfinished") }
