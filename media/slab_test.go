@@ -2,6 +2,7 @@ package media_test
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -91,6 +92,56 @@ func TestSmallStreamsHoldSmallBlocks(t *testing.T) {
 	}
 	if got := s.Alloc(0); len(got) != 0 {
 		t.Errorf("nothing has %d bytes", len(got))
+	}
+}
+
+func TestAReservedPieceTakesWhatItSays(t *testing.T) {
+	var s media.Slab
+	before := s.Alloc(10)
+	s.Reserve(5000)
+	s.Append(bytes.Repeat([]byte{1}, 4000))
+	s.Append(bytes.Repeat([]byte{2}, 1000))
+	s.Bytes()[0] = 9
+	large := s.Commit()
+	if len(large) != 5000 || large[0] != 9 || large[3999] != 1 || large[4000] != 2 {
+		t.Errorf("the piece of %d bytes is not what was appended", len(large))
+	}
+	after := s.Alloc(10)
+	if unsafe.Add(unsafe.Pointer(&before[0]), 10) != unsafe.Pointer(&after[0]) {
+		t.Error("a large piece parted the small ones around it")
+	}
+	s.Reserve(2000)
+	s.Append(make([]byte, 1500))
+	s.Rollback()
+	s.Reserve(100) // a small one lies with its neighbours
+	s.Append(make([]byte, 100))
+	if small := s.Commit(); unsafe.Add(unsafe.Pointer(&after[0]), 10) != unsafe.Pointer(&small[0]) {
+		t.Error("a small piece is apart")
+	}
+	s.Reserve(2000)
+	s.Append(bytes.Repeat([]byte{3}, 1999))
+	s.Append(bytes.Repeat([]byte{4}, 3001))
+	if got := s.Commit(); len(got) != 5000 || got[1998] != 3 || got[1999] != 4 || got[4999] != 4 {
+		t.Errorf("a piece of %d bytes lost something as it outgrew what was reserved", len(got))
+	}
+}
+
+// A slab may hold little more than what was put in it: a hundred cameras have as many.
+func TestReservedPiecesWasteLittle(t *testing.T) {
+	var s media.Slab
+	var before, after runtime.MemStats
+	total := uint64(0)
+	runtime.ReadMemStats(&before)
+	for i := range 500 {
+		n := 9000 + i*13
+		s.Reserve(n)
+		s.Grow(n)
+		s.Commit()
+		total += uint64(n)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > total*112/100 {
+		t.Errorf("%d bytes took %d", total, got)
 	}
 }
 

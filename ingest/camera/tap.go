@@ -25,7 +25,8 @@ type Tap struct {
 	// once, from the goroutine that read the packet.
 	Failed func(error)
 
-	last     atomic.Int64 // arrival of the last packet of media, ns
+	conn     *interleaved.Conn // nil: packets come through the library
+	last     atomic.Int64      // arrival of the last packet of media, ns
 	channels []int
 	failed   atomic.Bool
 }
@@ -43,6 +44,7 @@ func (t *Tap) Last() time.Time {
 func (t *Tap) Receive(c *Conn, conn *interleaved.Conn, silence time.Duration) {
 	t.channels = c.Channels
 	if c.Transport == TCP && conn != nil {
+		t.conn = conn
 		conn.Tap(t, interleaved.TapConfig{Silence: silence})
 		return
 	}
@@ -82,6 +84,14 @@ func (t *Tap) Frame(channel uint8, payload []byte, arrival time.Time) error {
 		}
 	}
 	return nil
+}
+
+// Ahead is rtpin.Config.Ahead for the Receiver.
+func (t *Tap) Ahead(index, at int) (packet []byte, next int) {
+	if t.conn == nil || index >= len(t.channels) {
+		return nil, at
+	}
+	return t.conn.Ahead(uint8(t.channels[index]), at)
 }
 
 func (t *Tap) packet(i int, payload []byte, arrival time.Time) error {

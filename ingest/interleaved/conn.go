@@ -38,6 +38,7 @@ type Conn struct {
 	lowat   bool      // the kernel was told to stay silent for little data
 	up      []byte    // bytes for Read to return before it looks at anything else
 	rest    []byte    // came, but not taken apart yet
+	coming  []byte    // what came behind the frame that the handler is looking at
 	err     error     // final
 	reading []byte    // buffer for connections without raw
 }
@@ -111,6 +112,25 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // Frames is how many interleaved frames were written on even channels, which carry RTP.
 func (c *Conn) Frames() uint64 { return c.frames.Load() }
+
+// Ahead returns the payload of the first frame on a channel that came behind the one
+// that Handler.Frame was called with and begins at position at or behind it, and the
+// position behind that frame; nil: no whole one came. Only within Frame; what it returns
+// is valid until Frame returns.
+func (c *Conn) Ahead(channel uint8, at int) (payload []byte, next int) {
+	for at+4 <= len(c.coming) && c.coming[at] == '$' {
+		b := c.coming[at:]
+		size := 4 + (int(b[2])<<8 | int(b[3]))
+		if size > len(b) {
+			break
+		}
+		at += size
+		if b[1] == channel {
+			return b[4:size], at
+		}
+	}
+	return nil, at
+}
 
 // Err is why the connection ended, nil while it has not.
 func (c *Conn) Err() error {

@@ -251,6 +251,38 @@ func TestUntapSendsFramesUpAgain(t *testing.T) {
 	}
 }
 
+// seer is a Handler that looks ahead on channel 0.
+type seer struct {
+	c    *Conn
+	seen []string
+}
+
+func (k *seer) Frame(channel uint8, payload []byte, _ time.Time) error {
+	text := string(payload) + ">"
+	for at := 0; ; {
+		var p []byte
+		if p, at = k.c.Ahead(0, at); p == nil {
+			break
+		}
+		text += string(p)
+	}
+	k.seen = append(k.seen, text)
+	return nil
+}
+
+func TestAheadShowsTheChannelsWholeFrames(t *testing.T) {
+	k := &seer{}
+	k.c = bare(k)
+	k.c.parse([]byte(frame(0, "a")+frame(2, "x")+frame(0, "b")+frame(0, "c")+frame(0, "half")[:6]), time.Time{})
+	k.c.parse([]byte("lf"+options+frame(0, "d")), time.Time{})
+	if want, got := "[a>bc x>bc b>c c> half>]", fmt.Sprint(k.seen); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if p, _ := k.c.Ahead(0, 0); p != nil {
+		t.Errorf("%q is ahead when no frame is at hand", p)
+	}
+}
+
 func TestHeartbeat(t *testing.T) {
 	c, peer := pair(t)
 	c.Tap(newTaker(), TapConfig{Heartbeat: time.Nanosecond, HeartbeatChannel: 3})

@@ -89,9 +89,11 @@ func (c *Conn) frame(b []byte, now time.Time) int {
 	}
 	c.parser.garbage = 0
 	c.poller.stats.frames.Add(1)
+	c.coming = b[size:]
 	if err := c.handler.Frame(b[1], b[4:size], now); err != nil {
 		c.err = err
 	}
+	c.coming = nil
 	if c.tap.Heartbeat > 0 && now.Sub(c.beat) >= c.tap.Heartbeat {
 		c.beat = now
 		c.up = append(c.up, '$', c.tap.HeartbeatChannel, 0, 8, 0x80, 201, 0, 1, 0, 0, 0, 0)

@@ -226,7 +226,7 @@ func (c *call) hold(ctx context.Context, conn *camera.Conn, tapped *interleaved.
 	p := c.p
 	// Here, where it keeps nobody else waiting: publish is called where packets come in.
 	p.s.out.Prepare(ctx, p.stream)
-	recv, err := rtpin.New(rtpin.Config{Medias: conn.Medias, Open: func(tracks []media.Track) (rtpin.Sink, error) {
+	recv, err := rtpin.New(rtpin.Config{Medias: conn.Medias, Ahead: c.tap.Ahead, Open: func(tracks []media.Track) (rtpin.Sink, error) {
 		return c.publish(ctx, tracks)
 	}})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // called at once; order among the packets of one media is the caller's.
 type Receiver struct {
 	open    func([]media.Track) (Sink, error)
+	ahead   func(index, at int) ([]byte, int)
 	reorder int
 
 	mu      sync.Mutex
@@ -45,8 +46,8 @@ func New(c Config) (*Receiver, error) {
 	if c.Open == nil || len(c.Medias) > MediasMax {
 		return nil, fault.New(fault.Invalid, "read description", "", "it has too many medias, or nothing takes them")
 	}
-	r := &Receiver{open: c.Open, reorder: min(c.Reorder, ReorderMax)}
-	for _, m := range c.Medias {
+	r := &Receiver{open: c.Open, ahead: c.Ahead, reorder: min(c.Reorder, ReorderMax)}
+	for i, m := range c.Medias {
 		in := input{seq: &sequence{}}
 		for _, f := range m.Formats {
 			t := newTrack(r, f, in.seq)
@@ -54,7 +55,7 @@ func New(c Config) (*Receiver, error) {
 				r.ignored = append(r.ignored, f.Codec())
 				continue
 			}
-			t.id = media.TrackID(len(r.tracks) + 1)
+			t.id, t.media = media.TrackID(len(r.tracks)+1), i
 			r.tracks = append(r.tracks, t)
 			in.tracks = append(in.tracks, t)
 		}

@@ -168,6 +168,96 @@ func TestH264PicturesComeOutAsTheyWentIn(t *testing.T) {
 	}
 }
 
+// queue is packets at hand, as a connection that read them together has them.
+type queue struct{ packets [][]byte }
+
+func (q *queue) ahead(_, at int) ([]byte, int) {
+	if at >= len(q.packets) {
+		return nil, at
+	}
+	return q.packets[at], at + 1
+}
+
+func TestAUnitAtHandComesOutAsItWentIn(t *testing.T) {
+	for name, marker := range map[string]bool{"with its marker": true, "with the next one's packets": false} {
+		t.Run(name, func(t *testing.T) {
+			f := h264Format()
+			q, b := &queue{}, &box{}
+			r, err := New(Config{Medias: []*description.Media{mediaOf(f)}, Open: b.open, Ahead: q.ahead})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := f.CreateEncoder()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all [][]byte
+			var want [][]byte
+			for i := range 10 {
+				nals := [][]byte{{6, 5, 1, 2, 3}, slice(0x41, 9000+i, byte(i)), slice(0x41, 800, 1)}
+				packets, err := e.Encode(nals)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range packets {
+					p.Timestamp += uint32(i * 3600)
+					p.Marker = p.Marker && marker
+					raw, err := p.Marshal()
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, raw)
+				}
+				want = append(want, au(nals...))
+			}
+			for i, p := range all {
+				q.packets = all[i+1:]
+				if err := r.Packet(0, p, epoch.Add(time.Duration(i)*time.Millisecond)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.Close()
+			if len(b.samples) != len(want) {
+				t.Fatalf("%d samples, want %d: %+v", len(b.samples), len(want), r.Stats())
+			}
+			for i, s := range b.samples {
+				if !bytes.Equal(s.Data, want[i]) {
+					t.Fatalf("picture %d: %d bytes, want %d", i, len(s.Data), len(want[i]))
+				}
+			}
+		})
+	}
+}
+
+func TestAUnitIsMeasuredOnlyWhole(t *testing.T) {
+	q := &queue{}
+	r, err := New(Config{Medias: []*description.Media{mediaOf(h264Format())}, Open: (&box{}).open, Ahead: q.ahead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &builder{t: r.tracks[0]}
+	b.t.size = 1000 // of the first packet
+	more := make([]byte, 500)
+	for name, c := range map[string]struct {
+		first header
+		next  [][]byte
+		want  int
+	}{
+		"one packet is all":           {header{ts: 7, marker: true}, [][]byte{raw(96, true, 2, 8, more...)}, 1004},
+		"the marker ends it":          {header{ts: 7}, [][]byte{raw(96, false, 2, 7, more...), raw(96, true, 3, 7, more...), raw(96, true, 4, 7, more...)}, 2012},
+		"the next timestamp ends it":  {header{ts: 7}, [][]byte{raw(96, false, 2, 7, more...), raw(96, false, 3, 8, more...)}, 1508},
+		"other payload types are not": {header{ts: 7}, [][]byte{raw(97, true, 2, 7, more...), raw(96, true, 3, 7, more...)}, 1508},
+		"garbage is not":              {header{ts: 7}, [][]byte{{1}, raw(96, true, 3, 7, more...)}, 1508},
+		"its end did not come":        {header{ts: 7}, [][]byte{raw(96, false, 2, 7, more...)}, 0},
+		"nothing else came":           {header{ts: 7}, nil, 0},
+	} {
+		q.packets = c.next
+		if got := b.room(c.first); got != c.want {
+			t.Errorf("%s: %d bytes, want %d", name, got, c.want)
+		}
+	}
+}
+
 func TestH265PicturesComeOutAsTheyWentIn(t *testing.T) {
 	f := &format.H265{PayloadTyp: 96, VPS: testVPS5, SPS: testSPS5, PPS: testPPS5}
 	r, b := receiver(t, 0, mediaOf(f))

@@ -52,6 +52,11 @@ type Config struct {
 	// Reorder is how many packets of a media may be held back to put them in order.
 	// 0: none, as for TCP, which keeps the order.
 	Reorder int
+	// Ahead, if not nil, shows packets that are at hand but come only after the one that
+	// Packet was called with: the first of the media at or behind position at (0: right
+	// behind that packet), and the position behind it; nil: there is none. An access unit
+	// whose end is among them gets memory of just its size. It is called within Packet.
+	Ahead func(index, at int) (packet []byte, next int)
 }
 
 // Stats counts what a Receiver saw. All values only grow.

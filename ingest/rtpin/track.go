@@ -23,6 +23,7 @@ type depacketizer interface {
 type track struct {
 	r     *Receiver
 	id    media.TrackID
+	media int    // its index in the description
 	name  string // of the format, for people
 	pt    uint8
 	clock uint32
@@ -33,6 +34,7 @@ type track struct {
 	time timeline
 	lost int // before the sink was opened
 	now  time.Time
+	size int // of the payload at hand
 }
 
 // sequence follows the sequence numbers of one media.
@@ -75,7 +77,7 @@ func (t *track) packet(h header, payload []byte, arrival time.Time) {
 	if missing > 0 {
 		t.r.miss(t, missing)
 	}
-	t.now = arrival
+	t.now, t.size = arrival, len(payload)
 	if len(payload) == 0 {
 		return // a probe: some encoders and every NAT opener send them
 	}
@@ -114,7 +116,7 @@ func (t *track) small(b []byte) []byte {
 	if a.Len() > 0 {
 		a = &t.r.side
 	}
-	a.Begin(len(b))
+	a.Reserve(len(b))
 	a.Append(b)
 	return a.Commit()
 }

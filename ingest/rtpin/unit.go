@@ -7,6 +7,9 @@ import (
 	"penstock/media"
 )
 
+// lengthSize is that of the length before each NAL unit.
+const lengthSize = 4
+
 // nalu tells what one NAL unit means for its access unit.
 type nalu uint8
 
@@ -62,18 +65,52 @@ func (b *builder) reach(h header, gap bool, key bool) {
 		b.broken = true
 	}
 	if !b.started {
-		hint := b.size
-		if key {
-			hint = b.keySize
+		if n := b.room(h); n > 0 {
+			b.t.r.slab.Reserve(n)
+		} else {
+			b.t.r.slab.Begin(b.guess(key))
 		}
-		hint += hint / 8 // one that is a little larger than the last need not move
-		b.t.r.slab.Begin(hint)
 		*b = builder{t: b.t, syntax: b.syntax, started: true, suspect: gap,
 			keySize: b.keySize, size: b.size, marked: b.marked}
 	}
 	if !b.picture {
 		b.ts, b.arrival = h.ts, b.t.now
 	}
+}
+
+// guess is how many bytes a unit will probably take.
+func (b *builder) guess(key bool) int {
+	n := b.size
+	if key {
+		n = b.keySize
+	}
+	return n + n/8 // one that is a little larger than the last need not move
+}
+
+// room is how many bytes the unit takes that begins with the packet at hand, or a few
+// less; 0: its end has not come yet.
+func (b *builder) room(h header) int {
+	t := b.t
+	n := t.size + lengthSize
+	for at := 0; !h.marker; {
+		if t.r.ahead == nil || n > UnitMax {
+			return 0
+		}
+		var p []byte
+		if p, at = t.r.ahead(t.media, at); p == nil {
+			return 0
+		}
+		next, payload, ok := parse(p)
+		if !ok || next.pt != t.pt {
+			continue
+		}
+		if next.ts != h.ts {
+			break
+		}
+		h.marker = next.marker
+		n += len(payload) + lengthSize
+	}
+	return n
 }
 
 // nal adds a whole NAL unit.

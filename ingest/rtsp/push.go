@@ -38,7 +38,8 @@ type push struct {
 	setups  []headers.Transport // of SETUP answers, in the order of SetuppedMedias
 
 	receiver *rtpin.Receiver
-	channels [256]uint8 // media index+1 times two, plus one for RTCP; 0: none
+	channels [256]uint8             // media index+1 times two, plus one for RTCP; 0: none
+	rtp      [rtpin.MediasMax]uint8 // channel of each media's RTP
 	udp      []netip.AddrPort
 	last     atomic.Int64 // arrival of the newest packet, ns; UDP only
 
@@ -55,14 +56,14 @@ func (p *push) record(ctx context.Context, transport gortsplib.Transport) error 
 	if len(order) != len(p.setups) {
 		return fault.New(fault.Invalid, "record", p.grant.Stream.Name, "the medias were not set up")
 	}
-	reorder := 0
+	reorder, ahead := 0, p.ahead
 	if transport == gortsplib.TransportUDP {
-		reorder = reorderUDP
+		reorder, ahead = reorderUDP, nil
 	}
 	// Here, where it keeps nobody else waiting: open is called where packets come in.
 	p.s.c.Hub.Prepare(ctx, p.grant.Stream)
 	var err error
-	p.receiver, err = rtpin.New(rtpin.Config{Medias: p.medias, Reorder: reorder,
+	p.receiver, err = rtpin.New(rtpin.Config{Medias: p.medias, Reorder: reorder, Ahead: ahead,
 		Open: func(tracks []media.Track) (rtpin.Sink, error) { return p.open(ctx, tracks) }})
 	if err != nil {
 		return err
@@ -74,6 +75,7 @@ func (p *push) record(ctx context.Context, transport gortsplib.Transport) error 
 		} else if ids := p.setups[i].InterleavedIDs; ids != nil && ids[0] >= 0 && ids[1] <= 255 {
 			p.channels[ids[0]] = uint8(index+1) << 1
 			p.channels[ids[1]] = uint8(index+1)<<1 | 1
+			p.rtp[index] = uint8(ids[0])
 		}
 	}
 	p.last.Store(p.s.c.Clock.Now().UnixNano())
@@ -128,6 +130,9 @@ func (p *push) Frame(channel uint8, payload []byte, arrival time.Time) error {
 	}
 	return p.receiver.Packet(index, payload, arrival)
 }
+
+// ahead is rtpin.Config.Ahead, of packets that came by TCP.
+func (p *push) ahead(index, at int) ([]byte, int) { return p.tap.Ahead(p.rtp[index], at) }
 
 // receiveUDP makes one media's packets come here.
 func (p *push) receiveUDP(index int, m *description.Media, t headers.Transport) {
