@@ -74,7 +74,7 @@ type Line struct {
 // writes. It satisfies auth.Auditor.
 type Log struct {
 	c     Config
-	queue chan auth.AuditEvent
+	queue chan *auth.AuditEvent // pointers: an empty queue is small
 
 	mu   sync.Mutex // guards what follows; held while writing
 	file host.File
@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if c.Max == 0 {
 		c.Max = FileMax
 	}
-	l := &Log{c: c, queue: make(chan auth.AuditEvent, queueMax), prev: strings.Repeat("0", 64)}
+	l := &Log{c: c, queue: make(chan *auth.AuditEvent, queueMax), prev: strings.Repeat("0", 64)}
 	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "open audit log", c.Dir, err)
 	}
@@ -188,10 +188,10 @@ func (l *Log) begin() error {
 // then no longer than ctx.
 func (l *Log) Record(ctx context.Context, e auth.AuditEvent) {
 	select {
-	case l.queue <- e:
+	case l.queue <- &e:
 	default:
 		select {
-		case l.queue <- e:
+		case l.queue <- &e:
 		case <-ctx.Done():
 			l.c.Logger.Error("an audit line was lost: the disk is too far behind", "action", e.Action, "object", e.Object)
 		}
@@ -221,8 +221,8 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 }
 
-func (l *Log) batch(first auth.AuditEvent) []auth.AuditEvent {
-	list := []auth.AuditEvent{first}
+func (l *Log) batch(first *auth.AuditEvent) []*auth.AuditEvent {
+	list := []*auth.AuditEvent{first}
 	for len(list) < queueMax {
 		select {
 		case e := <-l.queue:
@@ -234,7 +234,7 @@ func (l *Log) batch(first auth.AuditEvent) []auth.AuditEvent {
 	return list
 }
 
-func (l *Log) write(ctx context.Context, list []auth.AuditEvent) error {
+func (l *Log) write(ctx context.Context, list []*auth.AuditEvent) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -246,7 +246,7 @@ func (l *Log) write(ctx context.Context, list []auth.AuditEvent) error {
 	return l.err
 }
 
-func (l *Log) append(ctx context.Context, list []auth.AuditEvent) error {
+func (l *Log) append(ctx context.Context, list []*auth.AuditEvent) error {
 	if l.size >= l.c.Max {
 		if err := l.file.Close(); err != nil {
 			return err

@@ -43,6 +43,8 @@ type udp struct {
 	lent   *net.UDPConn
 	notice string
 
+	batches sync.Pool // *batch
+
 	mu     sync.RWMutex
 	routes map[netip.AddrPort]target
 	once   sync.Once

@@ -79,8 +79,13 @@ func (u *udp) receive(c *net.UDPConn) {
 	if err != nil {
 		return
 	}
-	b := newBatch()
 	_ = raw.Read(func(fd uintptr) bool {
+		// Only while packets come: a server whose cameras use TCP has no memory in this.
+		b, _ := u.batches.Get().(*batch)
+		if b == nil {
+			b = newBatch()
+		}
+		defer u.batches.Put(b)
 		for {
 			n := b.read(int(fd))
 			if n <= 0 || u.closed.Load() {
