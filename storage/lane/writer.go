@@ -270,10 +270,10 @@ func (w *Writer) failed(b *batch, err error) error {
 		w.refusal = err
 	}
 	w.wake()
-	w.mu.Unlock()
 	for _, b := range all {
-		b.out.finish(0, err)
+		b.out.finish(0, err) // under w.mu: who puts behind it sees that its entries before failed
 	}
+	w.mu.Unlock()
 	if over {
 		return err
 	}
