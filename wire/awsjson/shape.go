@@ -1,6 +1,7 @@
 package awsjson
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 )
@@ -47,16 +48,71 @@ type Member struct {
 type Pattern struct {
 	Text string // as the model and an error print it
 	re   *regexp.Regexp
+	not  *regexp.Regexp // what the string must not begin with; nil: no such thing
 }
 
 // MustPattern compiles text, which comes from a service model, not from a request; it
-// panics when text is no regular expression.
+// panics when text cannot be compiled.
 func MustPattern(text string) *Pattern {
-	return &Pattern{Text: text, re: regexp.MustCompile(`\A(?:` + text + `)\z`)}
+	p, err := CompilePattern(text, text)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// MustPatternAs compiles plain, which matches what text does, and prints text.
+func MustPatternAs(text, plain string) *Pattern {
+	p, err := CompilePattern(text, plain)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// CompilePattern compiles plain as a Pattern that prints text. Of what Java knows and
+// package regexp does not, it takes \uXXXX, and a look-ahead (?!…) at the beginning.
+func CompilePattern(text, plain string) (*Pattern, error) {
+	p := &Pattern{Text: text}
+	rest := regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`).ReplaceAllString(plain, `\x{$1}`)
+	if after, ok := strings.CutPrefix(strings.TrimPrefix(rest, "^"), "(?!"); ok {
+		not, whole, ok := closing(after)
+		if !ok {
+			return nil, fmt.Errorf("the look-ahead of %q does not end", plain)
+		}
+		var err error
+		if p.not, err = regexp.Compile(`\A(?:` + not + `)`); err != nil {
+			return nil, err
+		}
+		rest = whole
+	}
+	var err error
+	p.re, err = regexp.Compile(`\A(?:` + rest + `)\z`)
+	return p, err
+}
+
+// closing cuts s at the parenthesis that closes one opened before.
+func closing(s string) (before, after string, ok bool) {
+	open := 1
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '(':
+			open++
+		case ')':
+			if open--; open == 0 {
+				return s[:i], s[i+1:], true
+			}
+		}
+	}
+	return "", "", false
 }
 
 // Match reports whether the whole of s matches.
-func (p *Pattern) Match(s string) bool { return p.re.MatchString(s) }
+func (p *Pattern) Match(s string) bool {
+	return p.re.MatchString(s) && (p.not == nil || !p.not.MatchString(s))
+}
 
 // Limit returns a pointer for Shape.Min and Shape.Max.
 func Limit(n int64) *int64 { return &n }

@@ -96,7 +96,9 @@ func (m *model) tables(b *bytes.Buffer) error {
 		if s.Max != nil {
 			fmt.Fprintf(b, ", Max: awsjson.Limit(%s)", integral(s.Max.String()))
 		}
-		if s.Pattern != "" {
+		if s.Pattern != s.plain {
+			fmt.Fprintf(b, ", Pattern: awsjson.MustPatternAs(%q, %q)", s.Pattern, s.plain)
+		} else if s.Pattern != "" {
 			fmt.Fprintf(b, ", Pattern: awsjson.MustPattern(%q)", s.Pattern)
 		}
 		if len(s.Enum) > 0 {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"penstock/wire/awsjson"
 )
 
 // model is the part of a service model that matters here.
@@ -45,6 +47,7 @@ type shape struct {
 	Event       bool           `json:"event"`
 	EventStream bool           `json:"eventstream"`
 
+	plain   string   // Pattern, as Go's regexp takes it
 	in, out bool     // reached from an input, from an output
 	users   []string // operations and structures that name it
 }
@@ -54,10 +57,28 @@ var enumOrder = map[string][]string{
 	"ShardIteratorType": {"AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"},
 }
 
+// plainPatterns holds, for patterns that look behind, what package regexp takes for the same
+// set of strings.
+var plainPatterns = map[string]string{
+	`jdbc:(redshift|postgresql)://((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)+(redshift(-serverless)?)\.([a-zA-Z0-9\.\-]+):\d{1,5}/[a-zA-Z0-9_$-]+`: `jdbc:(redshift|postgresql)://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(redshift(-serverless)?)\.([a-zA-Z0-9\.\-]+):\d{1,5}/[a-zA-Z0-9_$-]+`,
+}
+
 func parse(data []byte) (*model, error) {
 	m := &model{}
 	if err := json.Unmarshal(data, m); err != nil {
 		return nil, err
+	}
+	for _, name := range m.shapes() {
+		s := m.Shapes[name]
+		if kinds[s.Type] == "" {
+			return nil, fmt.Errorf("%s is a %q, which is not known", name, s.Type)
+		}
+		if s.plain = s.Pattern; plainPatterns[s.Pattern] != "" {
+			s.plain = plainPatterns[s.Pattern]
+		}
+		if _, err := awsjson.CompilePattern(s.Pattern, s.plain); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	for name, order := range enumOrder {
 		s := m.Shapes[name]
