@@ -84,7 +84,10 @@ func (l *Log) place(ctx context.Context, shards uint32) error {
 		return err
 	}
 	if _, err := t.Wait(ctx); err != nil {
-		return err // the tag stays taken: the entry may yet be committed
+		if t.Failed() {
+			l.store.slots.release(tag)
+		}
+		return err // else the tag stays taken: the entry may yet be committed
 	}
 	l.store.slots.release(tag)
 	l.born = <-b.lsn

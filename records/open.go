@@ -92,6 +92,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	for _, l := range s.logs {
 		l.settle()
+		for _, sh := range l.view.Load().shards {
+			sh.least = sh.next
+		}
 	}
 	return s, nil
 }

@@ -20,6 +20,8 @@ type putting struct {
 	parts [][]byte
 	open  []byte // rows that are about to be encrypted
 	bind  []byte
+
+	tickets []lane.Ticket // one for each commit
 }
 
 // Put stores records and returns when all that were placed are durable and visible. Each
@@ -40,6 +42,7 @@ func (l *Log) Put(ctx context.Context, in []Input, out []Placed, gate Gate) erro
 	}
 	defer func() {
 		clear(p.parts) // the caller's data is not to be kept from the collector
+		clear(p.tickets)
 		l.store.puttings.Put(p)
 	}()
 	var key *named
@@ -49,15 +52,15 @@ func (l *Log) Put(ctx context.Context, in []Input, out []Placed, gate Gate) erro
 			return fault.Wrap(fault.KindOf(err), "put", l.id, err)
 		}
 	}
-	last, err := l.put(ctx, p, key, in, out, gate)
-	if err != nil {
+	if err := l.put(ctx, p, key, in, out, gate); err != nil {
 		return err
 	}
-	if last == (lane.Ticket{}) {
-		return nil // the gate refused them all
-	}
-	if _, err := last.Wait(ctx); err != nil {
-		return fault.Wrap(fault.KindOf(err), "put", l.id, err)
+	// Of several commits a later one can be stored where an earlier was refused for lack of
+	// room, so each is waited for; most often it is one.
+	for _, t := range p.tickets {
+		if _, err := t.Wait(ctx); err != nil {
+			return fault.Wrap(fault.KindOf(err), "put", l.id, err)
+		}
 	}
 	return nil
 }
@@ -84,13 +87,15 @@ func (l *Log) admit(in []Input, out []Placed) error {
 	return nil
 }
 
-// put places all records in the lane and returns the ticket of the last.
-func (l *Log) put(ctx context.Context, p *putting, key *named, in []Input, out []Placed, gate Gate) (last lane.Ticket, err error) {
+// put places all records in the lane.
+func (l *Log) put(ctx context.Context, p *putting, key *named, in []Input, out []Placed, gate Gate) error {
+	p.tickets = p.tickets[:0]
 	for i := range in {
 		out[i] = Placed{}
 	}
 	for todo := len(in); todo > 0; {
-		r := *l.route.Load()
+		route, before := l.route.Load(), todo
+		r := *route
 		p.order = p.order[:0]
 		for i := range in {
 			if out[i].Err != nil || !out[i].Seq.IsZero() {
@@ -114,38 +119,40 @@ func (l *Log) put(ctx context.Context, p *putting, key *named, in []Input, out [
 				n++
 			}
 			sh := r[order[0]>>32]
-			t, moved, err := sh.put(ctx, p, key, in, out, order[:n])
+			took, err := sh.put(ctx, p, key, in, out, order[:n])
 			if err != nil {
-				return last, fault.Wrap(fault.KindOf(err), "put", l.id, err)
+				return fault.Wrap(fault.KindOf(err), "put", l.id, err)
 			}
-			if t != (lane.Ticket{}) {
-				last = t
-			}
-			todo -= moved
+			todo -= took
 			order = order[n:]
 		}
-		if todo > 0 && l.deleted.Load() {
-			return last, l.notHere("put", 0)
+		switch {
+		case todo == 0:
+		case l.deleted.Load():
+			return l.notHere("put", 0)
+		case todo == before && l.route.Load() == route:
+			l.change.Lock() // a change was refused and is about to be undone
+			l.change.Unlock()
 		}
 	}
-	return last, nil
+	return nil
 }
 
 // put places the records named by order, which are all of this shard, and returns how
 // many it took: none of the rest when the shard closed meanwhile.
-func (sh *shard) put(ctx context.Context, p *putting, key *named, in []Input, out []Placed, order []uint64) (last lane.Ticket, took int, err error) {
+func (sh *shard) put(ctx context.Context, p *putting, key *named, in []Input, out []Placed, order []uint64) (took int, err error) {
 	now := sh.log.store.cfg.Clock.Now().UnixMilli()
 	for len(order) > 0 {
 		n, size := p.gather(in, order)
-		t, ok, err := sh.append(ctx, p, key, now, in, out, order[:n])
+		ok, err := sh.append(ctx, p, key, now, in, out, order[:n])
 		if err != nil || !ok {
-			return last, took, err
+			return took, err
 		}
 		sh.log.store.met.put.Add(float64(n))
 		sh.log.store.met.putBytes.Add(float64(size))
-		last, took, order = t, took+n, order[n:]
+		took, order = took+n, order[n:]
 	}
-	return last, took, nil
+	return took, nil
 }
 
 // gather makes an entry's rows of the first records of order and returns how many these
@@ -171,7 +178,7 @@ func (p *putting) gather(in []Input, order []uint64) (n, size int) {
 
 // append numbers the records of one entry and puts it into the lane; false: the shard is
 // closed.
-func (sh *shard) append(ctx context.Context, p *putting, key *named, now int64, in []Input, out []Placed, order []uint64) (lane.Ticket, bool, error) {
+func (sh *shard) append(ctx context.Context, p *putting, key *named, now int64, in []Input, out []Placed, order []uint64) (bool, error) {
 	h := header{kind: kindRecords, shard: sh.id, count: uint32(len(order)), id: sh.log.name}
 	h.size = h.len()
 	if key == nil {
@@ -188,18 +195,21 @@ func (sh *shard) append(ctx context.Context, p *putting, key *named, now int64, 
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.moved {
-		return lane.Ticket{}, false, nil
+	if sh.moved || sh.birth.Failed() {
+		return false, nil
+	}
+	if sh.ticket.Failed() { // and so did all behind the newest that is visible
+		sh.next, sh.ticket = sh.visible(), lane.Ticket{}
 	}
 	h.first, h.arrival = sh.next, max(sh.clock, now)
 	if err := sh.checkAfter(in, order); err != nil {
-		return lane.Ticket{}, false, err
+		return false, err
 	}
 	if key != nil {
 		p.bind = h.binding(p.bind)
 		sealed, err := sh.log.store.keys.seal(key, sh.log.store.epoch, p.bind, p.open)
 		if err != nil {
-			return lane.Ticket{}, false, err
+			return false, err
 		}
 		p.parts = append(p.parts[:1], sealed)
 		h.size, h.payload = h.len()+len(sealed), crc32.Checksum(sealed, castagnoli)
@@ -208,13 +218,23 @@ func (sh *shard) append(ctx context.Context, p *putting, key *named, now int64, 
 	p.parts[0] = p.head
 	t, err := sh.log.lane.w.Put(ctx, sh.slot, p.parts...)
 	if err != nil {
-		return t, false, err
+		return false, err
 	}
 	for i, o := range order {
 		out[uint32(o)] = Placed{Shard: sh.id, Seq: newSeq(sh.created, sh.id, h.first+uint64(i), h.arrival/1000)}
 	}
-	sh.next, sh.clock = h.first+uint64(len(order)), h.arrival
-	return t, true, nil
+	sh.next, sh.clock, sh.ticket = h.first+uint64(len(order)), h.arrival, t
+	if n := len(p.tickets); n == 0 || p.tickets[n-1] != t {
+		p.tickets = append(p.tickets, t)
+	}
+	return true, nil
+}
+
+// visible returns the index behind the newest durable record. Under mu.
+func (sh *shard) visible() uint64 {
+	sh.rmu.Lock()
+	defer sh.rmu.Unlock()
+	return max(sh.least, sh.newest+1)
 }
 
 // checkAfter refuses an After of this shard that it never gave. Under mu.

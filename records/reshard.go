@@ -9,6 +9,7 @@ import (
 
 	"penstock/internal/fault"
 	"penstock/storage"
+	"penstock/storage/lane"
 )
 
 // changing is a change of shards on its way to being durable.
@@ -131,6 +132,9 @@ func (l *Log) apply(ctx context.Context, op string, steps []step) error {
 	// It is under way and will not be undone: whether the caller waits is not asked.
 	ctx = context.WithoutCancel(ctx)
 	if _, err := t.Wait(ctx); err != nil {
+		if t.Failed() {
+			l.undo(c)
+		}
 		return fault.Wrap(fault.KindOf(err), op, l.id, err)
 	}
 	if err := l.saveMap(ctx); err != nil {
@@ -141,7 +145,7 @@ func (l *Log) apply(ctx context.Context, op string, steps []step) error {
 
 // close puts the change into the lane behind the last records of the shards that close,
 // and sends what follows to the new ones.
-func (l *Log) close(ctx context.Context, c *changing, steps []step) (waiter, error) {
+func (l *Log) close(ctx context.Context, c *changing, steps []step) (lane.Ticket, error) {
 	c.at = l.store.cfg.Clock.Now().UnixMilli()
 	for _, sh := range c.closed {
 		sh.mu.Lock()
@@ -175,15 +179,15 @@ func (l *Log) close(ctx context.Context, c *changing, steps []step) (waiter, err
 	h := header{kind: kindChange, count: uint32(len(e.opened)), first: uint64(e.opened[0].id), arrival: c.at, id: l.name, payload: crc32.Checksum(payload, castagnoli)}
 	h.size = h.len() + len(payload)
 	if l.deleted.Load() {
-		return nil, l.notHere("change shards", c.closed[0].id)
+		return lane.Ticket{}, l.notHere("change shards", c.closed[0].id)
 	}
 	t, err := l.lane.w.Put(ctx, c.tag, h.append(nil), payload)
 	if err != nil {
-		for _, sh := range c.opened {
-			l.store.slots.release(sh.slot)
-		}
-		l.store.slots.release(c.tag)
-		return nil, err
+		c.release()
+		return t, err
+	}
+	for _, sh := range c.opened {
+		sh.birth = t
 	}
 	l.nextID = id
 	for _, sh := range c.closed {
@@ -194,27 +198,51 @@ func (l *Log) close(ctx context.Context, c *changing, steps []step) (waiter, err
 	return t, nil
 }
 
-// waiter is a lane.Ticket.
-type waiter interface {
-	Wait(ctx context.Context) (storage.LSN, error)
+// undo takes a change back that was refused for lack of room: with it went everything
+// that was put behind it. Under change.
+func (l *Log) undo(c *changing) {
+	for _, sh := range c.closed {
+		sh.mu.Lock()
+		sh.moved = l.deleted.Load()
+		sh.mu.Unlock()
+	}
+	l.nextID -= ShardID(len(c.opened))
+	r := l.route.Load().with(c.opened, c.closed)
+	l.route.Store(&r)
+	c.release()
+}
+
+// release gives back the tags of a change that is not in the lane.
+func (c *changing) release() {
+	for _, sh := range c.opened {
+		c.log.store.slots.release(sh.slot)
+	}
+	c.log.store.slots.release(c.tag)
 }
 
 // saveMap writes the shards to Meta as they are when the write comes to its turn.
 func (l *Log) saveMap(ctx context.Context) error {
-	return l.store.cfg.Meta.Write(ctx, l.writeMap)
+	err := l.store.cfg.Meta.Write(ctx, l.writeMap)
+	if err != nil {
+		l.dirty()
+	}
+	return err
 }
 
-// writeMap is run by Meta's writer, so that no older map follows a newer one.
+// dirty notes that Meta does not know the shards as they are.
+func (l *Log) dirty() {
+	l.mu.Lock()
+	l.mapDirty = true
+	l.mu.Unlock()
+}
+
+// writeMap is run by Meta's writer, so that no older map follows a newer one. If the
+// transaction fails its caller calls dirty.
 func (l *Log) writeMap(tx *sql.Tx) error {
 	l.mu.Lock()
 	l.mapDirty = false
 	l.mu.Unlock()
 	_, err := tx.Exec("UPDATE records_streams SET map = ? WHERE stream = ?", l.shardMap().encode(), l.id)
-	if err != nil {
-		l.mu.Lock()
-		l.mapDirty = true
-		l.mu.Unlock()
-	}
 	return err
 }
 

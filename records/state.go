@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/storage"
+	"penstock/storage/lane"
 )
 
 // shard is a shard at work.
@@ -17,10 +18,13 @@ type shard struct {
 
 	// Numbering: held while an entry is put, so that the order of the numbers is that of
 	// the lane. Nothing is waited for under it but room in the lane.
-	mu    sync.Mutex
-	next  uint64 // the index of the next record
-	clock int64  // ms: no later record arrives before this
-	moved bool   // closed: records go to its children
+	mu     sync.Mutex
+	next   uint64      // the index of the next record
+	clock  int64       // ms: no later record arrives before this
+	moved  bool        // closed: records go to its children
+	least  uint64      // next was this when the shard was opened
+	ticket lane.Ticket // of the newest entry
+	birth  lane.Ticket // of the change that opened it; zero: durable since the start
 
 	// What readers see: that which is durable. Never held together with mu, except mu first.
 	rmu    sync.Mutex
@@ -60,7 +64,7 @@ const (
 )
 
 func newShard(l *Log, d def) *shard {
-	return &shard{def: d, log: l, next: 1, clock: d.created * 1000, sealedAt: d.created * 1000}
+	return &shard{def: d, log: l, next: 1, least: 1, clock: d.created * 1000, sealedAt: d.created * 1000}
 }
 
 // publish makes an entry of records visible: it is durable.
