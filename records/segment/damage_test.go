@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"penstock/internal/bytecache"
 	"penstock/internal/fault"
 	"penstock/storage"
 	"penstock/storage/mem"
@@ -55,7 +56,7 @@ func (h *hurt) set(b []byte) storage.Object {
 	ctx, key := context.Background(), h.info.Name.Key()
 	must(h.t, h.bucket.Delete(ctx, key))
 	must(h.t, h.bucket.Put(ctx, key, bytes.NewReader(b), int64(len(b))))
-	h.src.cache = NewSource(SourceConfig{}).cache // nothing of what was
+	h.src.cache = bytecache.New[place, part](DefaultCache) // nothing of what was
 	return storage.Object{Key: key, Size: int64(len(b))}
 }
 
