@@ -67,6 +67,9 @@ type Config struct {
 	Live      *live.Server
 	Probe     *probe.Prober
 	Discover  *onvif.Client
+	// AWS answers the AWS APIs that are spoken at /: a POST whose X-Amz-Target names the
+	// operation. It asks auth by itself. nil: none.
+	AWS http.Handler
 
 	FS       host.FS             // host.OS
 	Clock    host.Clock          // host.System
@@ -140,6 +143,11 @@ func New(c Config) (*Server, error) {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.c.AWS != nil && toAWS(r) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+		s.c.AWS.ServeHTTP(w, r)
+		return
+	}
 	h := w.Header()
 	h.Set("X-Request-Id", s.requestID())
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -161,6 +169,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.unrouted(w, r)
+}
+
+// toAWS reports whether a request is for the AWS APIs at /: all but what a browser asks to
+// see the console.
+func toAWS(r *http.Request) bool {
+	return r.URL.Path == "/" && r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("X-Amz-Target") != ""
 }
 
 // unrouted answers what no row of the table takes: 405 where another method would

@@ -16,6 +16,7 @@ import (
 
 	"penstock/internal/quantity"
 	"penstock/internal/secret"
+	"penstock/streams/datastream"
 )
 
 // config is the whole of what an operator may set, from the file, the environment
@@ -53,6 +54,14 @@ type config struct {
 		KeepAtLeast span `yaml:"keep_at_least"`
 	} `yaml:"storage"`
 
+	DataStreams struct {
+		ShardLimits string `yaml:"shard_limits"` // aws or off
+		ShardQuota  int    `yaml:"shard_quota"`
+		StateDelay  span   `yaml:"state_delay"`
+		Lanes       int    `yaml:"lanes"`
+		Tail        size   `yaml:"tail"`
+	} `yaml:"data_streams"`
+
 	S3 struct {
 		Endpoint  string     `yaml:"endpoint"`
 		Bucket    string     `yaml:"bucket"`
@@ -76,6 +85,8 @@ func defaults() config {
 	c.Storage.StallBudget = 512 << 20
 	c.Storage.SpoolLimit = 20e9
 	c.Storage.KeepAtLeast = span(time.Hour)
+	c.DataStreams.ShardLimits, c.DataStreams.ShardQuota = limitsAWS, datastream.DefaultShardLimit
+	c.DataStreams.Lanes, c.DataStreams.Tail = 1, 64<<20
 	c.S3.Region = "us-east-1"
 	return c
 }
@@ -165,7 +176,7 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 		"ACCOUNT": &c.Account, "REGION": &c.Region, "LOG_LEVEL": &c.LogLevel, "LOG_FORMAT": &c.LogFormat,
 		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key, "ACME_EMAIL": &c.TLS.ACME.Email, "ACME_DIRECTORY": &c.TLS.ACME.Directory,
 		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
-		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile,
+		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile, "SHARD_LIMITS": &c.DataStreams.ShardLimits,
 	}
 	for name, field := range texts {
 		if v, ok := env("PENSTOCK_" + name); ok {
@@ -236,6 +247,9 @@ func (c *config) Validate() error {
 	}
 	if c.Storage.StallBudget < 16<<20 {
 		return fmt.Errorf("storage.stall_budget %d: less than 16MiB", c.Storage.StallBudget)
+	}
+	if err := c.validateData(); err != nil {
+		return err
 	}
 	if c.S3.Endpoint != "" && c.S3.Bucket == "" {
 		return errors.New("s3.bucket: an endpoint is set, but no bucket")

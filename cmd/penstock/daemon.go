@@ -22,8 +22,11 @@ import (
 	"penstock/internal/fault"
 	"penstock/internal/host"
 	"penstock/internal/quantity"
+	"penstock/records"
+	"penstock/storage"
 	"penstock/storage/meta"
 	"penstock/streams"
+	"penstock/streams/datastream"
 	"penstock/web"
 )
 
@@ -47,6 +50,9 @@ type daemon struct {
 	trail     *audit.Log
 	auth      *auth.Authority
 	store     *fragments.Store
+	bucket    storage.Bucket
+	records   *records.Store
+	data      *datastream.Catalogue
 	catalogue *streams.Catalogue
 	hub       *streams.Hub
 	registry  *prometheus.Registry
@@ -135,6 +141,9 @@ func (d *daemon) openStores(ctx context.Context) (err error) {
 	if d.store, err = d.openFragments(ctx); err != nil {
 		return err
 	}
+	if err := d.openDataStreams(ctx); err != nil {
+		return err
+	}
 	if d.catalogue, err = streams.OpenCatalogue(ctx, streams.CatalogueConfig{
 		Meta: d.meta, Sealer: d.auth, Region: d.c.Region, Logger: d.log.With("component", "streams"),
 		Erase: func(ctx context.Context, st streams.Stream) error { return d.hub.Erase(ctx, st) },
@@ -160,8 +169,12 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 	if err != nil {
 		return err
 	}
+	aws, err := d.openKinesis(ctx)
+	if err != nil {
+		return err
+	}
 	site, err := web.New(web.Config{
-		Auth: d.auth, Catalogue: d.catalogue, Hub: d.hub, Store: d.store,
+		Auth: d.auth, Catalogue: d.catalogue, Hub: d.hub, Store: d.store, AWS: aws,
 		HLS: watch.hls, Clip: watch.clip, Export: watch.export, Still: watch.still, Live: watch.live, Probe: in.prober, Discover: in.onvif,
 		Logger: d.log.With("component", "web"), Gatherer: d.registry, TLS: d.tls.config(),
 		Version: version, Region: d.c.Region, Started: d.started, DataDir: d.dir, StoreName: d.storeName,
@@ -185,8 +198,8 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		doors = append(doors, loop{"demo camera", cam.Run})
 	}
 	d.floors = []floor{
-		{{"fragments", d.store.Run}, {"audit log", d.trail.Run}},
-		{{"auth", d.auth.Run}, {"streams", d.catalogue.Run}, {"hub", d.hub.Run}},
+		{{"fragments", d.store.Run}, {"records", d.records.Run}, {"audit log", d.trail.Run}},
+		{{"auth", d.auth.Run}, {"streams", d.catalogue.Run}, {"data streams", d.data.Run}, {"hub", d.hub.Run}},
 		{{"hls", watch.hls.Run}},
 		doors,
 	}
@@ -285,7 +298,7 @@ func (d *daemon) close() {
 	if !d.ran && d.rtsp != nil {
 		_ = d.rtsp.Close() // the ports of a server that did not come to run
 	}
-	for _, c := range []interface{ Close() error }{d.trail, d.meta, d.lock} {
+	for _, c := range []interface{ Close() error }{d.records, d.trail, d.meta, d.lock} {
 		if present(c) {
 			if err := c.Close(); err != nil {
 				d.log.Error("close", "err", err)
@@ -296,6 +309,8 @@ func (d *daemon) close() {
 
 func present(c interface{ Close() error }) bool {
 	switch v := c.(type) {
+	case *records.Store:
+		return v != nil
 	case *audit.Log:
 		return v != nil
 	case *meta.DB:

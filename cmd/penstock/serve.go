@@ -15,6 +15,7 @@ import (
 type serveFlags struct {
 	config                                              string
 	data, http, rtsp, rtsps, publicURL, account, region string
+	shardLimits                                         string
 	allow                                               []string
 	demo                                                bool
 }
@@ -42,6 +43,7 @@ func serveCommand(t *terminal) *cobra.Command {
 	fl.StringVar(&f.publicURL, "public-url", "", "what people type to get here, behind a proxy")
 	fl.StringVar(&f.account, "account", d.Account, "default account, 12 digits")
 	fl.StringVar(&f.region, "region", d.Region, "region that ARNs name")
+	fl.StringVar(&f.shardLimits, "shard-limits", d.DataStreams.ShardLimits, "throughput limits of the shards of provisioned data streams: aws or off")
 	fl.StringSliceVar(&f.allow, "allow-address", nil, "CIDR that cameras may be called in although it is loopback or link-local")
 	fl.BoolVar(&f.demo, "demo", false, "add a built-in camera")
 	return cmd
@@ -57,7 +59,8 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 	if err != nil {
 		return c, err
 	}
-	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "rtsps": &c.RTSPS, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region} {
+	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "rtsps": &c.RTSPS, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region,
+		"shard-limits": &c.DataStreams.ShardLimits} {
 		if fl := cmd.Flags().Lookup(name); fl != nil && fl.Changed {
 			*to = fl.Value.String()
 		}

@@ -24,6 +24,7 @@ import (
 	"penstock/storage/retry"
 	"penstock/storage/s3"
 	"penstock/streams"
+	"penstock/streams/datastream"
 )
 
 // lockPatience is about how long a start waits for the process before it to be gone.
@@ -52,7 +53,7 @@ func lockDir(dir string) (*os.File, error) {
 // openMeta opens the metadata store with everyone's tables.
 func openMeta(ctx context.Context, dir string, log *slog.Logger, reg prometheus.Registerer) (*meta.DB, error) {
 	return meta.Open(ctx, meta.Config{
-		Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema()},
+		Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema(), datastream.Schema()},
 		Logger: log.With("component", "meta"), Registerer: reg,
 	})
 }
@@ -74,6 +75,7 @@ func (d *daemon) openFragments(ctx context.Context) (*fragments.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.bucket = bucket
 	return fragments.Open(ctx, d.fragmentsConfig(bucket))
 }
 
@@ -83,7 +85,7 @@ func (d *daemon) fragmentsConfig(b storage.Bucket) fragments.Config {
 		ChunkSpan: time.Duration(d.c.Storage.ChunkSpan), ChunkSize: int64(d.c.Storage.ChunkSize),
 		Budget: int64(d.c.Storage.StallBudget), SpoolLimit: int64(d.c.Storage.SpoolLimit),
 		Guarantee: cmp.Or(time.Duration(d.c.Storage.KeepAtLeast), -1), // 0s: nothing
-		Logger: d.log.With("component", "fragments"), Registerer: d.registry,
+		Logger:    d.log.With("component", "fragments"), Registerer: d.registry,
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *Stream) putConsumer(c Consumer) {
 
 // saveConsumer writes c down; an empty Status deletes it.
 func (s *Stream) saveConsumer(ctx context.Context, c Consumer) error {
-	doc, err := json.Marshal(consumerRow{Created: c.Created.Unix(), Status: c.Status, Tags: c.Tags})
+	doc, err := json.Marshal(consumerRow{Created: c.Created.Unix(), Status: c.Status, Tags: c.Tags, Policy: c.Policy})
 	if err != nil {
 		return err
 	}
@@ -175,5 +175,18 @@ func (s *Stream) TagConsumer(ctx context.Context, name string, add map[string]st
 	if c.Tags, err = retag(c.Tags, add, remove); err != nil {
 		return fault.Wrap(fault.Invalid, "tag consumer", name, err)
 	}
+	return s.saveConsumer(ctx, c)
+}
+
+// SetConsumerPolicy sets the resource policy of a consumer as text; "" removes it. The
+// caller has checked it.
+func (s *Stream) SetConsumerPolicy(ctx context.Context, name, policy string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.Consumer(name)
+	if err != nil {
+		return err
+	}
+	c.Policy = policy
 	return s.saveConsumer(ctx, c)
 }

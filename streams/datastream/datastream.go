@@ -88,6 +88,7 @@ type Consumer struct {
 	Created time.Time // whole seconds
 	Status  Status
 	Tags    map[string]string // read-only
+	Policy  string            // resource policy, as given; empty: none
 	stream  string            // ARN
 }
 

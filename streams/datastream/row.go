@@ -10,20 +10,19 @@ import (
 
 // row is a stream's document in the metadata store.
 type row struct {
-	StreamID   string            `json:"stream_id"`
-	Created    int64             `json:"created"` // seconds
-	Status     Status            `json:"status"`
-	Mode       Mode              `json:"mode"`
-	Hours      int               `json:"retention_hours"`
-	MaxRecord  int               `json:"max_record"`
-	Warm       int               `json:"warm,omitempty"`
-	KeyID      string            `json:"key_id,omitempty"`
-	SealedKey  []byte            `json:"sealed_key,omitempty"`
-	Metrics    []string          `json:"metrics,omitempty"`
-	Tags       map[string]string `json:"tags,omitempty"`
-	Policy     string            `json:"policy,omitempty"`
-	Pending    *task             `json:"pending,omitempty"`
-	Encryption []int64           `json:"encryption_changes,omitempty"` // seconds, of the last 24 h
+	StreamID  string            `json:"stream_id"`
+	Created   int64             `json:"created"` // seconds
+	Status    Status            `json:"status"`
+	Mode      Mode              `json:"mode"`
+	Hours     int               `json:"retention_hours"`
+	MaxRecord int               `json:"max_record"`
+	Warm      int               `json:"warm,omitempty"`
+	KeyID     string            `json:"key_id,omitempty"`
+	SealedKey []byte            `json:"sealed_key,omitempty"`
+	Metrics   []string          `json:"metrics,omitempty"`
+	Tags      map[string]string `json:"tags,omitempty"`
+	Policy    string            `json:"policy,omitempty"`
+	Pending   *task             `json:"pending,omitempty"`
 }
 
 // consumerRow is a consumer's document.
@@ -31,6 +30,7 @@ type consumerRow struct {
 	Created int64             `json:"created"`
 	Status  Status            `json:"status"`
 	Tags    map[string]string `json:"tags,omitempty"`
+	Policy  string            `json:"policy,omitempty"`
 }
 
 func (s *Stream) doc(i *Info, t *task) (string, error) {
@@ -118,7 +118,7 @@ func (c *Catalogue) loadConsumers(ctx context.Context, db *sql.DB) error {
 		if s == nil {
 			continue // its stream went; Delete takes both in one transaction
 		}
-		s.putConsumer(Consumer{Name: name, Created: time.Unix(r.Created, 0).UTC(), Status: r.Status, Tags: copyTags(r.Tags), stream: s.arn})
+		s.putConsumer(Consumer{Name: name, Created: time.Unix(r.Created, 0).UTC(), Status: r.Status, Tags: copyTags(r.Tags), Policy: r.Policy, stream: s.arn})
 	}
 	return rows.Err()
 }

@@ -1,0 +1,260 @@
+// Package kinesis is Amazon Kinesis Data Streams as its clients know it
+// (Kinesis_20131202): every operation of the service model, one file each, with its
+// exceptions in their words.
+//
+// The envelope, bodies and validation are package wire/awsjson's, streams and their states
+// package streams/datastream's, who may do what package auth's. This package translates
+// and decides nothing of its own.
+package kinesis
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/api/kinesis/shape"
+	"penstock/auth"
+	"penstock/internal/fault"
+	"penstock/internal/host"
+	"penstock/streams/datastream"
+	"penstock/wire/awsjson"
+)
+
+// Defaults of Config.
+const (
+	DefaultIteratorLife     = 5 * time.Minute
+	DefaultTokenLife        = 5 * time.Minute
+	DefaultSubscriptionLife = 5 * time.Minute
+	DefaultHeartbeat        = 5 * time.Second
+	DefaultTakeover         = 5 * time.Second
+)
+
+// Config joins the floors below. Auth and Catalogue are required; the zero value of the
+// rest means the documented default.
+type Config struct {
+	Auth       *auth.Authority
+	Catalogue  *datastream.Catalogue
+	Clock      host.Clock            // host.System
+	Rand       io.Reader             // crypto/rand
+	Logger     *slog.Logger          // discards
+	Registerer prometheus.Registerer // none
+
+	IteratorLife     time.Duration // of a shard iterator, from its issue
+	TokenLife        time.Duration // of a NextToken
+	SubscriptionLife time.Duration // of a SubscribeToShard answer
+	Heartbeat        time.Duration // longest silence of one
+	Takeover         time.Duration // how long a subscription is safe from the next one
+}
+
+// Server answers the service's requests, at POST / with X-Amz-Target. It is an
+// http.Handler for every path and method that reaches it.
+type Server struct {
+	c        Config
+	wire     http.Handler
+	sealer   *sealer
+	subs     subscriptions
+	policies policies
+	pages    pages
+	puts     puts
+	metrics  *metrics
+}
+
+// New checks c and prepares to serve. It reads or makes the key of iterators and tokens.
+func New(ctx context.Context, c Config) (*Server, error) {
+	if c.Auth == nil || c.Catalogue == nil {
+		return nil, fault.New(fault.Invalid, "make kinesis server", "", "Auth and Catalogue are required")
+	}
+	if c.Clock == nil {
+		c.Clock = host.System{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for field, value := range map[*time.Duration]time.Duration{
+		&c.IteratorLife: DefaultIteratorLife, &c.TokenLife: DefaultTokenLife, &c.SubscriptionLife: DefaultSubscriptionLife,
+		&c.Heartbeat: DefaultHeartbeat, &c.Takeover: DefaultTakeover,
+	} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	key, err := c.Catalogue.Secret(ctx, "iterator")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{c: c, subs: subscriptions{held: map[subscriptionKey]*subscription{}}, policies: policies{parsed: map[string]parsedPolicy{}}}
+	if s.sealer, err = newSealer(key, c.Rand); err != nil {
+		return nil, err
+	}
+	if s.metrics, err = newMetrics(c.Registerer); err != nil {
+		return nil, err
+	}
+	s.wire, err = awsjson.New(awsjson.Config{
+		Services:     []awsjson.Service{{Model: shape.Model(), Handlers: s.handlers()}},
+		Authenticate: s.authenticate, Exception: exception, Observe: s.observe,
+		Now: c.Clock.Now, Rand: c.Rand, Logger: c.Logger,
+	})
+	return s, err
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.wire.ServeHTTP(w, r) }
+
+// caller is who sent a request, proved by its signature.
+type caller struct {
+	auth.Principal
+	region string // of the signature's scope
+	remote string
+	secure bool
+}
+
+type callerKey struct{}
+
+// authenticate checks the signature over the whole body.
+func (s *Server) authenticate(ctx context.Context, c *awsjson.Call, body []byte) (context.Context, error) {
+	if body == nil {
+		body = []byte{}
+	}
+	remote, _, err := net.SplitHostPort(c.Request.RemoteAddr)
+	if err != nil {
+		remote = c.Request.RemoteAddr
+	}
+	p, err := s.c.Auth.Signed(ctx, c.Request, body, remote)
+	if err != nil {
+		s.c.Auth.Note(ctx, p, auth.Deed{Action: auth.Action("kinesis:" + c.Operation), Remote: remote, Err: err})
+		return ctx, err
+	}
+	return context.WithValue(ctx, callerKey{}, &caller{p, scopeRegion(c.Request), remote, c.Request.TLS != nil}), nil
+}
+
+// regionMax bounds a region's name, which iterators carry.
+const regionMax = 32
+
+// scopeRegion is the region that the signature of r names, which has been checked:
+// KEY/DATE/REGION/SERVICE/aws4_request.
+func scopeRegion(r *http.Request) string {
+	scope := r.Header.Get("Authorization")
+	if i := strings.Index(scope, "Credential="); i >= 0 {
+		scope = scope[i+len("Credential="):]
+	} else {
+		scope = r.URL.Query().Get("X-Amz-Credential")
+	}
+	for range 2 {
+		_, scope, _ = strings.Cut(scope, "/")
+	}
+	region, _, _ := strings.Cut(scope, "/")
+	return region
+}
+
+// request is one call on its way through an operation.
+type request struct {
+	*caller
+	s      *Server
+	ctx    context.Context
+	call   *awsjson.Call
+	action auth.Action
+	object string // ARN of what is touched, for the audit log
+}
+
+func (s *Server) request(ctx context.Context, c *awsjson.Call) *request {
+	who, ok := ctx.Value(callerKey{}).(*caller)
+	if !ok {
+		who = &caller{}
+	}
+	return &request{caller: who, s: s, ctx: ctx, call: c, action: auth.Action("kinesis:" + c.Operation)}
+}
+
+func (r *request) context() auth.Context {
+	return auth.Context{SourceIP: r.remote, Secure: r.secure}
+}
+
+// effect says what an operation does, and so what the audit log hears of.
+type effect uint8
+
+const (
+	reads  effect = iota // refusals are noted
+	writes               // each call is noted
+)
+
+// note writes into the audit log what came of the call.
+func (r *request) note(e effect, err error) {
+	if err == nil && e == reads {
+		return
+	}
+	if err != nil && e == reads && !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Unauthentic) {
+		return
+	}
+	r.s.c.Auth.Note(r.ctx, r.Principal, auth.Deed{Action: r.action, Object: r.object, Remote: r.remote, Err: kinded(err)})
+}
+
+// kinded gives an exception the kind of fault that the audit log tells refusals by.
+func kinded(err error) error {
+	var e *awsjson.Error
+	if errors.As(err, &e) {
+		switch e.Type {
+		case "AccessDeniedException":
+			return fault.Wrap(fault.Denied, "", "", err)
+		case "ResourceNotFoundException":
+			return fault.Wrap(fault.NotFound, "", "", err)
+		}
+		return fault.Wrap(fault.Invalid, "", "", err)
+	}
+	return err
+}
+
+// with makes the Handler of an operation with an answer.
+func with[I, O any](s *Server, name string, e effect, f func(*request, *I) (*O, error)) awsjson.Handler {
+	return awsjson.Handle(name, func(ctx context.Context, c *awsjson.Call, in *I) (*O, error) {
+		r := s.request(ctx, c)
+		out, err := f(r, in)
+		r.note(e, err)
+		return out, err
+	})
+}
+
+// void makes the Handler of an operation whose answer is empty.
+func void[I any](s *Server, name string, f func(*request, *I) error) awsjson.Handler {
+	return awsjson.HandleVoid(name, func(ctx context.Context, c *awsjson.Call, in *I) error {
+		r := s.request(ctx, c)
+		err := f(r, in)
+		r.note(writes, err)
+		return err
+	})
+}
+
+// policies keeps resource policies parsed.
+type policies struct {
+	mu     sync.Mutex
+	parsed map[string]parsedPolicy // by ARN
+}
+
+type parsedPolicy struct {
+	text   string
+	policy *auth.ResourcePolicy
+}
+
+// of returns the parsed policy of a resource; nil: it has none.
+func (p *policies) of(arn, text string) *auth.ResourcePolicy {
+	if text == "" {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.parsed[arn]; known.text == text {
+		return known.policy
+	}
+	parsed, err := auth.ParseResourcePolicy(arn, []byte(text))
+	if err != nil {
+		parsed = nil // was checked when it was put; what cannot be read opens nothing
+	}
+	p.parsed[arn] = parsedPolicy{text, parsed}
+	return parsed
+}

@@ -1,0 +1,47 @@
+package kinesis
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/internal/fault"
+	"penstock/wire/awsjson"
+)
+
+// metrics counts answers. The metrics of an operation are found once, not per request.
+type metrics struct {
+	answers       *prometheus.CounterVec
+	took          *prometheus.HistogramVec
+	subscriptions prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "penstock_kinesis_answers_total",
+			Help: "Answers by operation and exception; an empty exception is success."}, []string{"operation", "exception"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "penstock_kinesis_answer_seconds",
+			Help: "Time from the request's headers to the end of its answer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15)}, []string{"operation"}),
+		subscriptions: prometheus.NewGauge(prometheus.GaugeOpts{Name: "penstock_kinesis_subscriptions", Help: "SubscribeToShard answers under way."}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.answers, m.took, m.subscriptions} {
+		if err := r.Register(c); err != nil {
+			return nil, fault.Wrap(fault.Invalid, "register metrics", "kinesis", err)
+		}
+	}
+	return m, nil
+}
+
+// observe counts an answer, and logs what an operator should know of.
+func (s *Server) observe(c *awsjson.Call, o awsjson.Outcome) {
+	s.metrics.answers.WithLabelValues(c.Operation, o.Type).Inc()
+	if c.Operation != "SubscribeToShard" {
+		s.metrics.took.WithLabelValues(c.Operation).Observe(float64(o.Took) / float64(time.Second))
+	}
+	if o.Status >= 500 && o.Err != nil && c.Request.Context().Err() == nil {
+		s.c.Logger.Error("request", "operation", c.Operation, "err", o.Err, "request_id", c.RequestID)
+	}
+}
