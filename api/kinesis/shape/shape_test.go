@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"sync"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -11,10 +12,13 @@ import (
 	"penstock/wire/awsjson"
 )
 
+// model is made once: compiling its patterns takes long.
+var model = sync.OnceValue(Model)
+
 // operation returns the model of one operation.
 func operation(t testing.TB, name string) awsjson.OperationModel {
 	t.Helper()
-	for _, op := range Model().Operations {
+	for _, op := range model().Operations {
 		if op.Name == name {
 			return op
 		}
@@ -24,7 +28,7 @@ func operation(t testing.TB, name string) awsjson.OperationModel {
 }
 
 func TestTheModelIsWhole(t *testing.T) {
-	var model struct {
+	var source struct {
 		Operations map[string]struct {
 			Input, Output *struct{ Shape string }
 			Errors        []struct{ Shape string }
@@ -34,15 +38,15 @@ func TestTheModelIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(data, &model); err != nil {
+	if err := json.Unmarshal(data, &source); err != nil {
 		t.Fatal(err)
 	}
 	ops := Model().Operations
-	if len(ops) != 39 || len(model.Operations) != 39 {
-		t.Fatalf("%d operations of %d", len(ops), len(model.Operations))
+	if len(ops) != 39 || len(source.Operations) != 39 {
+		t.Fatalf("%d operations of %d", len(ops), len(source.Operations))
 	}
 	for _, op := range ops {
-		want := model.Operations[op.Name]
+		want := source.Operations[op.Name]
 		if want.Input == nil || want.Input.Shape != op.Input.Name || (want.Output == nil) != (op.Output == nil) || len(want.Errors) != len(op.Errors) {
 			t.Errorf("%s is not as the model has it", op.Name)
 		}
