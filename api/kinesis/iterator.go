@@ -32,18 +32,15 @@ func (s *Server) issue(st *datastream.Stream, shard records.ShardID, p records.P
 	f := fields{make([]byte, 0, 256)}
 	f.number(s.c.Clock.Now().UnixMilli())
 	f.number(int64(shard))
-	var err error
-	if f.b, err = p.AppendBinary(f.b); err != nil {
+	position, err := p.MarshalBinary()
+	if err != nil {
 		return "", err
 	}
-	for _, t := range []string{st.ID(), st.Account(), st.Region(), st.Name()} {
+	for _, t := range []string{string(position), st.ID(), st.Account(), st.Region(), st.Name()} {
 		f.text(t)
 	}
 	return s.sealer.seal(purposeIterator, f.b, iteratorSize(st.Name()))
 }
-
-// positionSize is the length of a Position in an iterator.
-const positionSize = 18
 
 // iterator reads what issue made. Quotes around it are taken off: people paste them.
 func (s *Server) iterator(text string) (it iterator, err error) {
@@ -55,10 +52,9 @@ func (s *Server) iterator(text string) (it iterator, err error) {
 	f := fields{plain}
 	it.issued = time.UnixMilli(f.takeNumber()).UTC()
 	it.shard = records.ShardID(f.takeNumber())
-	if len(f.b) < positionSize || it.position.UnmarshalBinary(f.b[:positionSize]) != nil {
+	if it.position.UnmarshalBinary([]byte(f.takeText())) != nil {
 		return it, invalid
 	}
-	f.b = f.b[positionSize:]
 	it.id, it.where.account, it.where.region, it.where.stream = f.takeText(), f.takeText(), f.takeText(), f.takeText()
 	if it.where.stream == "" {
 		return it, invalid
