@@ -2,6 +2,9 @@ package records
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -10,7 +13,6 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/internal/host"
-	"penstock/storage"
 	"penstock/storage/mem"
 	"penstock/storage/meta"
 )
@@ -134,4 +136,19 @@ func lines(prefix string, n int) []string {
 	return out
 }
 
-var _ storage.LSN
+// testKeys has a key for each stream.
+type testKeys struct{}
+
+func (testKeys) Current(_ context.Context, id string) (string, cipher.AEAD, error) {
+	a, err := testKeys{}.Key(context.Background(), "key of "+id)
+	return "key of " + id, a, err
+}
+
+func (testKeys) Key(_ context.Context, id string) (cipher.AEAD, error) {
+	sum := sha256.Sum256([]byte(id))
+	b, err := aes.NewCipher(sum[:])
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(b)
+}

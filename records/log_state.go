@@ -21,8 +21,10 @@ type Log struct {
 	born    storage.LSN // entries before it are another stream's that had this id
 
 	encrypted atomic.Bool
+	secret    atomic.Bool // some record in the lane is encrypted: so will its segment be
 	deleted   atomic.Bool
 	floor     atomic.Int64 // ms: what arrived before is gone for ever
+	saved     atomic.Int64 // the floor that Meta knows
 	kept      atomic.Int64 // the retention when it was last asked for
 
 	route atomic.Pointer[routing] // who takes what is put; may be ahead of view

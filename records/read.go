@@ -218,31 +218,41 @@ func (r *reading) gap(from, to uint64) error {
 		WithHint("the log and `penstock verify` name what was damaged; readers can go on behind it, at a time or a later number")
 }
 
-// readExt takes the records of an ext.
-func (r *reading) readExt(ctx context.Context, e *ext, want Position) error {
-	o := r.sh.log.lane
-	b, fresh := o.tail.get(e.lsn), false
+// each calls yield for each entry of sh in e. What comes from memory is checked only when
+// asked: it was never on a disk.
+func (o *owner) each(ctx context.Context, sh *shard, e *ext, check bool, yield func(h *header, rows []byte) error) error {
+	b := o.tail.get(e.lsn)
 	if b != nil {
 		b = b[e.off : e.off+e.len]
-		r.sh.log.store.met.sources.WithLabelValues("memory").Inc()
+		o.store.met.sources.WithLabelValues("memory").Inc()
 	} else {
-		b, fresh = make([]byte, e.len), true
+		b, check = make([]byte, e.len), true
 		if err := o.lane.ReadAt(ctx, e.lsn, int64(e.off), b); err != nil {
 			return err
 		}
-		r.sh.log.store.met.sources.WithLabelValues("lane").Inc()
+		o.store.met.sources.WithLabelValues("lane").Inc()
 	}
-	for len(b) > 0 && !r.full {
+	for len(b) > 0 {
 		h, err := parseHeader(b)
 		if err == nil && h.size > len(b) {
 			err = flaw("an entry is cut short")
 		}
 		if err != nil {
-			return r.bad(e, err)
+			return err
 		}
-		if h.kind == kindRecords && h.shard == r.sh.id && string(h.id) == r.sh.log.id {
-			if err := r.entry(ctx, &h, b, fresh, want); err != nil {
-				return r.bad(e, err)
+		if h.kind == kindRecords && h.shard == sh.id && string(h.id) == sh.log.id {
+			rows := b[h.len():h.size]
+			if check {
+				rows, err = h.payloadOf(b)
+			}
+			if err == nil && h.flags&flagSealed != 0 {
+				rows, err = o.store.keys.open(ctx, h.binding(nil), rows)
+			}
+			if err == nil {
+				err = yield(&h, rows)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		b = b[h.size:]
@@ -250,8 +260,14 @@ func (r *reading) readExt(ctx context.Context, e *ext, want Position) error {
 	return nil
 }
 
-// bad names where an entry is that cannot be read.
-func (r *reading) bad(e *ext, err error) error {
+// readExt takes the records of an ext.
+func (r *reading) readExt(ctx context.Context, e *ext, want Position) error {
+	err := r.sh.log.lane.each(ctx, r.sh, e, false, func(h *header, rows []byte) error {
+		if r.full {
+			return nil
+		}
+		return r.entry(h, rows, want)
+	})
 	var f flaw
 	if !errors.As(err, &f) {
 		return err
@@ -262,29 +278,19 @@ func (r *reading) bad(e *ext, err error) error {
 }
 
 // entry takes the records of one entry.
-func (r *reading) entry(ctx context.Context, h *header, b []byte, fresh bool, want Position) error {
+func (r *reading) entry(h *header, rows []byte, want Position) error {
 	if h.first+uint64(h.count) <= want.index || h.arrival < want.at {
 		r.last = max(r.last, h.first+uint64(h.count)-1)
 		return nil
 	}
-	rows := b[h.len():h.size]
-	if fresh { // what is in memory was never on a disk
-		var err error
-		if rows, err = h.payloadOf(b); err != nil {
-			return err
-		}
-	}
-	if h.flags&flagSealed != 0 {
-		var err error
-		if rows, err = r.sh.log.store.keys.open(ctx, h.binding(nil), rows); err != nil {
-			return err
-		}
-	}
-	at := time.UnixMilli(h.arrival).UTC()
+	at := msTime(h.arrival)
 	for i := h.first; len(rows) > 0; i++ {
 		key, data, rest, err := nextRow(rows)
-		if err != nil || i-h.first >= uint64(h.count) {
-			return errors.Join(err, flaw("an entry holds more records than it says"))
+		if err != nil {
+			return err
+		}
+		if i-h.first >= uint64(h.count) {
+			return flaw("an entry holds more records than it says")
 		}
 		rows = rest
 		if i < want.index {

@@ -69,6 +69,9 @@ func newShard(l *Log, d def) *shard {
 
 // publish makes an entry of records visible: it is durable.
 func (sh *shard) publish(h *header, lsn storage.LSN, off int) {
+	if h.flags&flagSealed != 0 && !sh.log.secret.Load() {
+		sh.log.secret.Store(true)
+	}
 	sh.rmu.Lock()
 	sh.extend(ext{first: h.first, arrival: h.arrival, lsn: lsn, off: uint32(off), len: uint32(h.size), count: h.count})
 	sh.newest, sh.last = h.first+uint64(h.count)-1, h.arrival

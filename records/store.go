@@ -32,7 +32,9 @@ type Store struct {
 
 	puttings sync.Pool // of *putting
 
-	slots slots
+	slots   slots
+	merging sync.Mutex // one merging at a time
+
 	tight atomic.Bool // the disk is nearly full: nothing is put
 	swept chan struct{}
 }
@@ -46,6 +48,8 @@ type owner struct {
 	tail  tail
 
 	damaged bool // the lane lost records; set before Open returns
+
+	sealing sync.Mutex // one sealing at a time; taken before mu
 
 	mu     sync.Mutex
 	sealed storage.LSN // the first that is not in segments
