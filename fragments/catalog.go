@@ -29,7 +29,7 @@ CREATE TABLE fragments_chunks ( -- a chunk that no index holds yet
 	state     INTEGER NOT NULL, -- 0: still a local file, 1: in the bucket
 	fragments INTEGER NOT NULL,
 	size      INTEGER NOT NULL, -- bytes of the object
-	entries   BLOB    NOT NULL, -- docs/format/index.md
+	entries   BLOB    NOT NULL, -- docs/format/index.md, version 2
 	PRIMARY KEY (stream, first)
 ) WITHOUT ROWID;
 CREATE INDEX fragments_chunks_local ON fragments_chunks (first) WHERE state = 0;
@@ -310,7 +310,7 @@ func (c catalog) newest(ctx context.Context, stream string) (entry, bool, error)
 		if err != nil {
 			return entry{}, false, readFault("read index", stream, err)
 		}
-		entries, err := unpackEntries(rows[0].entries)
+		entries, err := rows[0].unpack(nil)
 		if err != nil || len(entries) == 0 {
 			return entry{}, false, readFault("read index", stream, errors.Join(err, varint.ErrShort))
 		}

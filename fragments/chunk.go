@@ -51,9 +51,12 @@ type chunk struct {
 func (c *chunk) hold() { c.holds++ }
 
 // release lets go of the file.
-func (c *chunk) release() {
+func (c *chunk) release() { c.releaseMany(1) }
+
+// releaseMany lets go of n holds.
+func (c *chunk) releaseMany(n int) {
 	c.log.mu.Lock()
-	c.holds--
+	c.holds -= n
 	last := c.holds == 0
 	c.log.mu.Unlock()
 	if last && c.file != nil {

@@ -60,8 +60,10 @@ func stretches(w window, live []Head) ([]stretch, error) {
 		}
 	}
 	seen := Number(0)
+	var entries []entry
 	for _, r := range w.chunks {
-		entries, err := unpackEntries(r.entries)
+		var err error
+		entries, err = r.unpack(entries)
 		if err != nil {
 			return nil, err
 		}

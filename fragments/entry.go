@@ -1,6 +1,7 @@
 package fragments
 
 import (
+	"slices"
 	"time"
 
 	"penstock/internal/varint"
@@ -19,153 +20,223 @@ func (e *entry) recordSize() int64 { return recordLen + int64(e.metaLen) + e.Siz
 // maxEntries bounds the fragments of one chunk: an hour of one second each.
 const maxEntries = 4096
 
-// Flags of a packed entry; docs/format/index.md.
+// What a packed entry has beside its columns; docs/format/index.md.
 const (
 	entryApart    = 1 << iota // does not begin where the last one ended
 	entryForced               // Head.Forced
 	entryGap                  // a cause and a detail follow
 	entryRun                  // the run changed
-	entryProducer             // the producer's time is known
-	entryDuration             // the duration differs from the last one's
-	entrySamples              // so does the number of samples
-	entryMoved                // the number is not the start, or bytes were skipped
+	entryProducer             // the producer's time is known where the model has it not, or the other way round
+	entryNumber               // the number is not the start
+	entryMoved                // bytes were skipped before the record
+	entryBits     = 7
 )
 
-// packer holds what the next entry is packed against; the zero value begins a list.
-type packer struct {
-	end, dur, producer int64 // µs
-	samples            int
-	meta               int64
-	run                uint32
-	off                int64
+// The Rice parameters of what only some entries have.
+const (
+	riceApart = 20
+	riceRun   = 1
+	riceMoved = 8
+)
+
+// coder packs or unpacks the entries of one chunk with a model. at is where the next
+// fragment is expected to start, off where its record is.
+type coder struct {
+	m        *model
+	foreseen [columns]int64
+	at, off  int64
+	run      uint32
 }
 
-// appendEntry packs e behind b.
-func (p *packer) appendEntry(b []byte, e *entry) []byte {
+func newCoder(m *model, at int64) coder {
+	c := coder{m: m, at: at, off: m.off, run: m.run}
+	for i := range c.foreseen {
+		c.foreseen[i] = m.col[i].base
+	}
+	return c
+}
+
+// flags are what is special about e.
+func (c *coder) flags(e *entry) uint64 {
 	start := e.Start.UnixMicro()
-	dur := e.End.UnixMicro() - start
-	flags := byte(0)
-	set := func(on bool, bit byte) bool {
+	flags := uint64(0)
+	set := func(on bool, bit uint64) {
 		if on {
 			flags |= bit
 		}
-		return on
 	}
-	apart := set(start != p.end, entryApart)
+	set(start != c.at, entryApart)
 	set(e.Forced, entryForced)
-	gap := set(e.Gap != CauseNone || e.GapDetail != "", entryGap)
-	run := set(e.Run != p.run, entryRun)
-	producer := set(!e.Producer.IsZero(), entryProducer)
-	duration := set(dur != p.dur, entryDuration)
-	samples := set(e.Samples != p.samples, entrySamples)
-	moved := set(int64(e.Number) != start || e.off != p.off, entryMoved)
-
-	b = append(b, flags)
-	if apart {
-		b = varint.AppendInt(b, start-p.end)
-	}
-	if duration {
-		b = varint.AppendInt(b, dur-p.dur)
-	}
-	if samples {
-		b = varint.AppendInt(b, int64(e.Samples-p.samples))
-	}
-	b = varint.AppendUint(b, e.Size)
-	b = varint.AppendInt(b, int64(e.metaLen)-p.meta)
-	if run {
-		b = varint.AppendInt(b, int64(e.Run)-int64(p.run))
-	}
-	if producer {
-		at := e.Producer.UnixMicro() - start
-		b = varint.AppendInt(b, at-p.producer)
-		p.producer = at
-	}
-	if gap {
-		b = append(b, byte(e.Gap))
-		b = varint.AppendText(b, e.GapDetail)
-	}
-	if moved {
-		b = varint.AppendInt(b, int64(e.Number)-start)
-		b = varint.AppendInt(b, e.off-p.off)
-	}
-	p.end, p.dur, p.samples, p.meta, p.run = start+dur, dur, e.Samples, int64(e.metaLen), e.Run
-	p.off = e.off + e.recordSize()
-	return b
+	set(e.Gap != CauseNone || e.GapDetail != "", entryGap)
+	set(e.Run != c.run, entryRun)
+	set(!e.Producer.IsZero() != c.m.producer, entryProducer)
+	set(int64(e.Number) != start, entryNumber)
+	set(e.off != c.off, entryMoved)
+	return flags
 }
 
-// next unpacks one entry.
-func (p *packer) next(c *varint.Cursor, e *entry) {
-	flags := c.Byte()
-	start := p.end
+// put packs e.
+func (c *coder) put(w *bitWriter, e *entry) {
+	start := e.Start.UnixMicro()
+	flags := c.flags(e)
+	if flags == 0 {
+		w.put(0, 1)
+	} else {
+		w.put(1<<entryBits|flags, 1+entryBits)
+	}
 	if flags&entryApart != 0 {
-		start += c.Int()
+		w.rice(start-c.at, riceApart)
 	}
-	if flags&entryDuration != 0 {
-		p.dur += c.Int()
-	}
-	if flags&entrySamples != 0 {
-		p.samples += int(c.Int())
-	}
-	e.Size = c.Int63()
-	p.meta += c.Int()
-	if flags&entryRun != 0 {
-		p.run = uint32(int64(p.run) + c.Int())
-	}
-	e.Producer = time.Time{}
-	if flags&entryProducer != 0 {
-		p.producer += c.Int()
-		e.Producer = time.UnixMicro(start + p.producer).UTC()
-	}
-	e.Gap, e.GapDetail = CauseNone, ""
 	if flags&entryGap != 0 {
-		e.Gap = Cause(c.Byte())
-		e.GapDetail = c.Text(MaxDetail)
+		w.put(uint64(e.Gap), 8)
+		w.put(uint64(len(e.GapDetail)), 8)
+		for i := range len(e.GapDetail) {
+			w.put(uint64(e.GapDetail[i]), 8)
+		}
+	}
+	if flags&entryRun != 0 {
+		w.rice(int64(e.Run)-int64(c.run), riceRun)
+	}
+	if flags&entryNumber != 0 {
+		w.rice(int64(e.Number)-start, riceMoved)
+	}
+	if flags&entryMoved != 0 {
+		w.rice(e.off-c.off, riceMoved)
+	}
+	values := e.values()
+	for i, v := range values {
+		if i == colProducer && e.Producer.IsZero() {
+			break
+		}
+		col := &c.m.col[i]
+		if col.k != riceNone {
+			w.rice(v-c.foreseen[i], col.k)
+			col.foresee(&c.foreseen[i], v)
+		}
+	}
+	c.at, c.off, c.run = start+values[colDuration], e.off+e.recordSize(), e.Run
+}
+
+// next unpacks e; false: it cannot be.
+func (c *coder) next(r *bitReader, e *entry) bool {
+	flags := uint64(0)
+	if r.take(1) != 0 {
+		flags = r.take(entryBits)
+	}
+	start := c.at
+	if flags&entryApart != 0 {
+		start += r.rice(riceApart)
+	}
+	if flags&entryGap != 0 {
+		e.Gap = Cause(r.take(8))
+		var text [256]byte
+		n := r.take(8)
+		for i := range n {
+			text[i] = byte(r.take(8))
+		}
+		e.GapDetail = string(text[:n])
+	}
+	if flags&entryRun != 0 {
+		c.run = uint32(int64(c.run) + r.rice(riceRun))
 	}
 	number := start
-	e.off = p.off
+	if flags&entryNumber != 0 {
+		number += r.rice(riceMoved)
+	}
 	if flags&entryMoved != 0 {
-		number += c.Int()
-		e.off += c.Int()
+		c.off += r.rice(riceMoved)
 	}
-	if p.dur < 0 || p.meta < 0 || p.meta > MaxMeta || e.Size > MaxFragment || number <= 0 || e.off < 0 || p.samples < 0 {
-		c.Fail = true
+	known := c.m.producer != (flags&entryProducer != 0)
+	var v [columns]int64
+	for i := range v {
+		if i == colProducer && !known {
+			break
+		}
+		col := &c.m.col[i]
+		v[i] = c.foreseen[i]
+		if col.k != riceNone {
+			v[i] += r.rice(col.k)
+			col.foresee(&c.foreseen[i], v[i])
+		}
 	}
-	p.end = start + p.dur
-	e.Number, e.Start, e.End = Number(number), time.UnixMicro(start).UTC(), time.UnixMicro(p.end).UTC()
-	e.Samples, e.Run, e.Forced, e.metaLen = p.samples, p.run, flags&entryForced != 0, uint32(p.meta)
-	e.Persisted = true
-	p.off = e.off + e.recordSize()
+	if known {
+		e.Producer = time.UnixMicro(start + v[colProducer]).UTC()
+	}
+	e.Number, e.Start, e.End = Number(number), time.UnixMicro(start).UTC(), time.UnixMicro(start+v[colDuration]).UTC()
+	e.Samples, e.Size, e.metaLen = int(v[colSamples]), v[colSize], uint32(v[colMeta])
+	e.Run, e.Forced, e.off, e.Persisted = c.run, flags&entryForced != 0, c.off, true
+	c.at, c.off = start+v[colDuration], c.off+e.recordSize()
+	return !r.fail && number > 0 && e.off >= 0 && len(e.GapDetail) <= MaxDetail &&
+		v[colDuration] >= 0 && v[colSamples] >= 0 && v[colSamples] <= maxSamples &&
+		v[colSize] >= 0 && v[colSize] <= MaxFragment && v[colMeta] >= 0 && v[colMeta] <= MaxMeta
 }
 
-// packEntries packs the entries of one chunk.
-func packEntries(b []byte, entries []entry) []byte {
-	b = varint.AppendUint(b, len(entries))
-	p := packer{off: headerLen}
+// appendEntries packs the entries of one chunk, the first of which is expected at an
+// instant, with m.
+func appendEntries(b []byte, m *model, entries []entry, at int64) []byte {
+	w := bitWriter{b: b}
+	c := newCoder(m, at)
 	for i := range entries {
-		b = p.appendEntry(b, &entries[i])
+		c.put(&w, &entries[i])
 	}
-	return b
+	return w.end()
 }
 
-// unpackEntries reads what packEntries wrote. Numbers rise strictly.
-func unpackEntries(b []byte) ([]entry, error) {
-	c := &varint.Cursor{B: b}
-	n := c.Count(3)
-	if n > maxEntries {
+// readEntries reads n entries that appendEntries wrote and that take all of b, in the
+// memory of buf if they fit. Numbers rise strictly.
+func readEntries(buf []entry, b []byte, m *model, n int, at int64) ([]entry, error) {
+	if n < 0 || n > maxEntries || n > 8*len(b) {
 		return nil, varint.ErrShort
 	}
-	out := make([]entry, n)
-	p := packer{off: headerLen}
+	out := slices.Grow(buf[:0], n)[:n]
+	clear(out)
+	r := bitReader{b: b}
+	c := newCoder(m, at)
+	last := Number(0)
 	for i := range out {
-		p.next(c, &out[i])
-		if i > 0 && out[i].Number <= out[i-1].Number {
+		if !c.next(&r, &out[i]) || out[i].Number <= last {
 			return nil, varint.ErrShort
 		}
-		if c.Fail {
-			return nil, varint.ErrShort
-		}
+		last = out[i].Number
 	}
-	return out, c.Err()
+	if !r.ended() {
+		return nil, varint.ErrShort
+	}
+	return out, nil
+}
+
+// packEntries packs the entries of one chunk so that they can be read alone.
+func packEntries(b []byte, entries []entry) []byte {
+	m := fit([][]entry{entries})
+	b = varint.AppendUint(b, len(entries))
+	if len(entries) == 0 {
+		return b
+	}
+	b = m.append(b)
+	at := entries[0].Start.UnixMicro()
+	b = varint.AppendUint(b, at)
+	return appendEntries(b, &m, entries, at)
+}
+
+// unpackEntries reads what packEntries wrote.
+func unpackEntries(b []byte) ([]entry, error) { return unpackInto(nil, b) }
+
+// unpackInto is unpackEntries in the memory of buf, where that is enough.
+func unpackInto(buf []entry, b []byte) ([]entry, error) {
+	c := &varint.Cursor{B: b}
+	n := c.Uint()
+	if n == 0 || n > maxEntries {
+		if err := c.Err(); err != nil || n > 0 {
+			return nil, varint.ErrShort
+		}
+		return nil, nil
+	}
+	m := readModel(c)
+	at := c.Int63()
+	if c.Fail {
+		return nil, varint.ErrShort
+	}
+	return readEntries(buf, c.B, &m, int(n), at)
 }
 
 // stretch is unbroken media with what is known of the gap before it.

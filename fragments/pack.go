@@ -99,7 +99,10 @@ func (s *Store) unlisted(stream string, start, end time.Time) bool {
 }
 
 func (s *Store) packHour(ctx context.Context, stream string, chunks []chunkRow) error {
-	body := packSection(chunks)
+	body, err := packSection(chunks)
+	if err != nil {
+		return readFault("pack an hour", stream, err)
+	}
 	p, err := partOf(chunks, 0, int64(len(body)))
 	if err != nil {
 		return readFault("pack an hour", stream, err)

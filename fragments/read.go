@@ -55,12 +55,7 @@ func (l *Log) ReadIndex(ctx context.Context, n Number) (*Fragment, error) {
 		return nil, err
 	}
 	if p.f != nil {
-		f := *p.f
-		f.Samples, f.Sizes = append(f.Samples[:0:0], f.Samples...), make([]uint32, len(f.Samples))
-		for i := range f.Samples {
-			f.Sizes[i], f.Samples[i].Data = uint32(len(f.Samples[i].Data)), nil
-		}
-		return &f, nil
+		return p.f.index(), nil
 	}
 	b := make([]byte, recordLen+int(p.metaLen))
 	if err := l.readAt(ctx, p, b, p.off); err != nil {
@@ -71,6 +66,16 @@ func (l *Log) ReadIndex(ctx context.Context, n Number) (*Fragment, error) {
 		return nil, err
 	}
 	return l.parse(p, meta)
+}
+
+// index returns a copy of f without media, with Sizes.
+func (f *Fragment) index() *Fragment {
+	c := *f
+	c.Samples, c.Sizes = append(f.Samples[:0:0], f.Samples...), make([]uint32, len(f.Samples))
+	for i := range c.Samples {
+		c.Sizes[i], c.Samples[i].Data = uint32(len(c.Samples[i].Data)), nil
+	}
+	return &c
 }
 
 // OpenData returns the sample bytes of a fragment, one sample after another in the order
@@ -159,16 +164,23 @@ func (l *Log) readAt(ctx context.Context, p place, b []byte, off int64) error {
 	if p.chunk != nil {
 		err := readFull(p.chunk.file, b, off)
 		p.chunk.release()
-		return fault.Wrap(fault.Internal, "read fragment "+p.Number.String(), l.id, err)
+		return l.readFault(p, err)
 	}
 	src, done, err := l.s.source(ctx, l.id, p.id)
 	if err == nil {
 		err = readFull(src, b, off)
 		done()
 	}
+	return l.readFault(p, err)
+}
+
+// readFault says what an error means that was met while reading p.
+func (l *Log) readFault(p place, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case p.chunk != nil:
+		return fault.Wrap(fault.Internal, "read fragment "+p.Number.String(), l.id, err)
 	case fault.Is(err, fault.NotFound), errors.Is(err, fs.ErrNotExist):
 		if p.End.UnixMicro() <= l.horizonAt() {
 			return fault.New(fault.Expired, "read fragment", l.id, "retention took fragment "+p.Number.String())
@@ -289,27 +301,15 @@ func (l *Log) inRows(ctx context.Context, n Number) (place, bool, error) {
 	if err != nil {
 		return place{}, false, err
 	}
-	rows := make([]chunkRow, 0, len(w.chunks))
-	for _, c := range w.chunks {
-		rows = append(rows, c.chunkRow)
-	}
-	for _, ix := range w.index {
-		for _, p := range ix.parts {
-			if p.first > n || p.last <= int64(n) {
-				continue
-			}
-			more, err := l.s.section(ctx, ix, p)
-			if err != nil {
-				return place{}, false, err
-			}
-			rows = append(rows, more...)
-		}
+	rows, err := l.rowsOf(ctx, w, n, n, false)
+	if err != nil {
+		return place{}, false, err
 	}
 	for _, r := range rows {
 		if r.first > n || r.last <= int64(n) {
 			continue
 		}
-		entries, err := unpackEntries(r.entries)
+		entries, err := r.unpack(nil)
 		if err != nil {
 			return place{}, false, readFault("read index", l.id, err)
 		}
@@ -390,7 +390,7 @@ func (s *Store) newest(ctx context.Context, stream string) (entry, bool, error) 
 		s.cfg.Logger.Warn("the newest index section cannot be read", "stream", stream, "object", ix[0].key, "err", err)
 		return e, true, nil
 	}
-	entries, err := unpackEntries(rows[len(rows)-1].entries)
+	entries, err := rows[len(rows)-1].unpack(nil)
 	if err != nil || len(entries) == 0 {
 		return e, true, nil
 	}

@@ -13,7 +13,7 @@ import (
 // The bytes of docs/format/chunk.md.
 const (
 	chunkMagic   = "PNSTKCHK"
-	chunkVersion = 1
+	chunkVersion = 2
 	headerLen    = 32 // of the file header, before the stream's id
 	recordLen    = 24 // of a record header
 	trailerLen   = 16 // at the end of a sealed chunk

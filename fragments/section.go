@@ -30,6 +30,15 @@ type chunkRow struct {
 	fragments int
 	size      int64  // of the object in bytes
 	entries   []byte // packed entries
+	by        *model // with which they are packed; nil: they carry their own
+}
+
+// unpack returns the chunk's entries, in the memory of buf where that is enough.
+func (r *chunkRow) unpack(buf []entry) ([]entry, error) {
+	if r.by == nil {
+		return unpackInto(buf, r.entries)
+	}
+	return readEntries(buf, r.entries, r.by, r.fragments, int64(r.first))
 }
 
 // row makes the index row of a chunk with these entries, at least one.
@@ -47,24 +56,34 @@ const (
 	maxSections      = 800 // hours in a month, and some
 )
 
-// packSection packs the chunks of one hour, oldest first: a table of chunks, their packed entries, and a CRC32C.
-func packSection(rows []chunkRow) []byte {
+// packSection packs the chunks of one hour, oldest first: a model, a table of chunks, their packed entries, and a CRC32C.
+func packSection(rows []chunkRow) ([]byte, error) {
+	chunks := make([][]entry, len(rows))
+	for i := range rows {
+		var err error
+		if chunks[i], err = rows[i].unpack(nil); err != nil {
+			return nil, err
+		}
+	}
+	m := fit(chunks)
 	b := varint.AppendUint(nil, len(rows))
-	ms := int64(0)
-	for _, r := range rows {
-		b = varint.AppendInt(b, r.ms-ms)
+	b = m.append(b)
+	var packed []byte
+	last := int64(0)
+	for i, r := range rows {
+		before := len(packed)
+		packed = appendEntries(packed, &m, chunks[i], int64(r.first))
+		b = varint.AppendInt(b, int64(r.first)-last)
+		b = varint.AppendInt(b, r.ms-int64(r.first)/1000)
 		b = binary.LittleEndian.AppendUint32(b, r.session)
-		b = varint.AppendInt(b, int64(r.first)-r.ms*1000)
 		b = varint.AppendInt(b, r.last-int64(r.first))
-		b = varint.AppendUint(b, r.fragments)
+		b = varint.AppendUint(b, len(chunks[i]))
 		b = varint.AppendUint(b, r.size)
-		b = varint.AppendUint(b, len(r.entries))
-		ms = r.ms
+		b = varint.AppendUint(b, len(packed)-before)
+		last = r.last
 	}
-	for _, r := range rows {
-		b = append(b, r.entries...)
-	}
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+	b = append(b, packed...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli())), nil
 }
 
 // unpackSection reads what packSection wrote; the rows' entries stay packed and share b.
@@ -81,16 +100,18 @@ func unpackSection(b []byte) ([]chunkRow, error) {
 	if n > maxSectionChunks {
 		return nil, varint.ErrShort
 	}
+	m := readModel(c)
 	rows := make([]chunkRow, n)
 	lens := make([]int, n)
-	ms := int64(0)
+	last := int64(0)
 	for i := range rows {
 		r := &rows[i]
-		r.ms = ms + c.Int()
+		r.by = &m
+		r.first = Number(last + c.Int())
+		r.ms = int64(r.first)/1000 + c.Int()
 		if raw := c.Bytes(4); raw != nil {
 			r.session = binary.LittleEndian.Uint32(raw)
 		}
-		r.first = Number(r.ms*1000 + c.Int())
 		r.last = int64(r.first) + c.Int()
 		r.fragments = int(c.Uint32())
 		r.size = c.Int63()
@@ -98,7 +119,7 @@ func unpackSection(b []byte) ([]chunkRow, error) {
 		if i > 0 && r.first <= rows[i-1].first {
 			return nil, varint.ErrShort
 		}
-		ms = r.ms
+		last = r.last
 	}
 	for i := range rows {
 		rows[i].entries = c.Bytes(lens[i])
@@ -120,8 +141,10 @@ type part struct {
 // partOf describes a section of these rows, which lies at off.
 func partOf(rows []chunkRow, off, length int64) (part, error) {
 	p := part{off: off, len: length, chunks: len(rows)}
+	var entries []entry
 	for _, r := range rows {
-		entries, err := unpackEntries(r.entries)
+		var err error
+		entries, err = r.unpack(entries)
 		if err != nil {
 			return p, err
 		}
@@ -186,7 +209,7 @@ func unpackParts(b []byte) ([]part, error) {
 // The bytes around the sections of an index object; docs/format/index.md.
 const (
 	indexMagic   = "PNSTKPIX"
-	indexVersion = 1
+	indexVersion = 2
 	indexHead    = 16 // magic, version, length of the stream's id, CRC32C
 	indexTail    = 16 // length and CRC32C of the directory, version, magic
 	maxIndex     = 1 << 30

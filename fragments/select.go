@@ -61,6 +61,8 @@ type selection struct {
 	seen   Number
 	over   bool
 	yield  func(Head, error) bool
+
+	entries []entry // memory for the next chunk's
 }
 
 func (s *selection) run(ctx context.Context) error {
@@ -123,7 +125,8 @@ func (s *selection) chunk(r chunkRow) error {
 	if s.over || r.last <= s.lo || int64(r.first) >= s.hi || r.last <= int64(s.after) {
 		return nil
 	}
-	entries, err := unpackEntries(r.entries)
+	entries, err := r.unpack(s.entries)
+	s.entries = entries
 	if err != nil {
 		return readFault("read index", r.key(s.l.id), err)
 	}

@@ -228,7 +228,7 @@ func (v *verifier) rows(ctx context.Context, stream string, fn func(listed) erro
 // chunk reads one chunk and compares it with its row.
 func (v *verifier) chunk(ctx context.Context, r listed) error {
 	v.sum.Chunks++
-	want, err := unpackEntries(r.entries)
+	want, err := r.unpack(nil)
 	if err != nil {
 		return readFault("verify", r.key(r.stream), err)
 	}
