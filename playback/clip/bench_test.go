@@ -13,7 +13,12 @@ import (
 
 // BenchmarkFirstByte is the time to a 60 s clip's first byte, from the middle of 10,000
 // fragments, its header made anew each time.
-func BenchmarkFirstByte(b *testing.B) {
+func BenchmarkFirstByte(b *testing.B) { benchFirstByte(b, time.Minute) }
+
+// BenchmarkFirstByteOfAnHour is the same for a clip of an hour: 1,800 sample tables.
+func BenchmarkFirstByteOfAnHour(b *testing.B) { benchFirstByte(b, time.Hour) }
+
+func benchFirstByte(b *testing.B, length time.Duration) {
 	rig := playtest.Open(b)
 	codec := playtest.Make(b, playtest.H264, time.Second).Tracks[0].Codec
 	track := media.Track{ID: 1, Timescale: 90000, Codec: codec}
@@ -38,7 +43,7 @@ func BenchmarkFirstByte(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		from := playtest.Epoch.Add(time.Hour + time.Duration(i%3000)*time.Second)
-		r := httptest.NewRequest("GET", window(from, from.Add(time.Minute)), nil)
+		r := httptest.NewRequest("GET", window(from, from.Add(length)), nil)
 		r.Header.Set("Range", "bytes=0-0")
 		w := httptest.NewRecorder()
 		if h.ServeHTTP(w, r); w.Code != http.StatusPartialContent {

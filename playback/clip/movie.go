@@ -6,8 +6,6 @@ import (
 	"hash/fnv"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/media"
@@ -23,10 +21,9 @@ const (
 	// forcedBack is how many fragments without a key frame a clip's start may be moved back
 	// over: a minute at least.
 	forcedBack = 6
-	// readBatch and readParallel are how many fragments' sample tables are read ahead, and
-	// at once.
-	readBatch    = 64
-	readParallel = 8
+	// readBatch is how many fragments' sample tables are read together: they are held in
+	// memory at once, about 10 KB each.
+	readBatch = 256
 )
 
 // movie is a laid out clip: its header, and where its media is. It does not change.
@@ -139,27 +136,19 @@ type builder struct {
 	unread     int   // fragments that could not be read
 }
 
-// addAll reads the sample tables of some fragments, several at once, since a store may be
-// far away, and adds them in order. It returns false when the clip ends among them.
+// addAll reads the sample tables of some fragments together and adds them in order. It
+// returns false when the clip ends among them.
 func (b *builder) addAll(ctx context.Context, heads []fragments.Head) (more bool, err error) {
-	read := make([]*fragments.Fragment, len(heads))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(readParallel)
+	numbers := make([]fragments.Number, len(heads))
 	for i, h := range heads {
-		group.Go(func() error {
-			f, err := b.log.ReadIndex(ctx, h.Number)
-			if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Expired) || fault.Is(err, fault.NotFound) {
-				return nil // damaged or just gone: it is a gap, as the timeline has it
-			}
-			read[i] = f
-			return err
-		})
+		numbers[i] = h.Number
 	}
-	if err := group.Wait(); err != nil {
+	read, err := b.log.ReadIndexes(ctx, numbers)
+	if err != nil {
 		return false, err
 	}
 	for _, f := range read {
-		if f == nil {
+		if f == nil { // damaged or just gone: it is a gap, as the timeline has it
 			b.unread++
 			continue
 		}
