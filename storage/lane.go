@@ -34,10 +34,12 @@ type Lane interface {
 	// body is one run of bytes in pieces; it is not kept and not changed.
 	//
 	// fault.Denied: epoch is not the one that Fence named last. fault.Invalid: the body
-	// is empty or larger than the lane takes. Neither changes anything. Any other error
-	// leaves open whether the batch is stored and breaks the lane: it answers with that
-	// error for ever, and the process must exit and recover, because a write or sync
-	// that failed is never tried again.
+	// is empty or larger than the lane takes. fault.Unavailable: there is no room on the
+	// disk, or the lane is closed; a later call may succeed. A context's error: it ended
+	// before. None of these changes anything. Any other error leaves open whether the
+	// batch is stored and breaks the lane: it answers with that error for ever, and the
+	// process must exit and recover, because a write or sync that failed is never tried
+	// again.
 	Append(ctx context.Context, epoch uint64, wall time.Time, entries int, body [][]byte) (LSN, error)
 	// Replay yields the batches from number from on, in order, up to the newest at the
 	// time it gets there; from below the first begins with the first. A Body is valid

@@ -127,7 +127,7 @@ func (f *Files) roll(active *file, first storage.LSN, span int64) (*file, error)
 	if err != nil {
 		return nil, f.breaks(fmt.Errorf("make a lane file: %w", err))
 	}
-	file := &file{name: logName(first), first: first, tag: tagOf(f.id.id.secret, first), h: s.h, size: s.size}
+	file := &file{name: logName(first), first: first, tag: tagOf(f.secret, first), h: s.h, size: s.size}
 	file.index.whole = true
 	if err := f.cfg.FS.Rename(f.path(s.name), f.path(file.name)); err != nil {
 		return nil, f.breaks(errors.Join(fmt.Errorf("begin %s: %w", file.name, err), s.h.Close()))

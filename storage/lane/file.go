@@ -61,6 +61,19 @@ func (x *index) lose(d *storage.Damage) {
 	}
 }
 
+// note adds damage that was found in a body, and reports whether it is news.
+func (x *index) note(d *storage.Damage) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, have := range x.damage {
+		if have.First <= d.First && d.Last <= have.Last {
+			return false
+		}
+	}
+	x.damage = append(x.damage, d)
+	return true
+}
+
 // damageAt returns the damage that took lsn, or nil.
 func (x *index) damageAt(lsn storage.LSN) *storage.Damage {
 	x.mu.Lock()
@@ -101,7 +114,8 @@ func (x *index) load(file *file, name string, until storage.LSN) error {
 		b, d, err := w.step()
 		switch {
 		case errors.Is(err, io.EOF):
-			x.places, x.damage, x.whole = fresh.places, fresh.damage, true
+			x.places, x.whole = fresh.places, true
+			x.damage = append(x.damage, fresh.damage...)
 			return nil
 		case err != nil:
 			return err

@@ -14,8 +14,9 @@ import (
 
 // idFile is the open file lane and what it says.
 type idFile struct {
-	h  host.File
-	id identity
+	h     host.File
+	id    identity
+	worse int64 // the record that is bad, or older: it is written first
 }
 
 // openIdentity reads the file lane. It is fs.ErrNotExist when there is none.
@@ -24,16 +25,16 @@ func openIdentity(fsys host.FS, name string) (idFile, bool, error) {
 	if err != nil {
 		return idFile{}, false, err
 	}
-	id, whole, err := readIdentity(h, name)
+	id, worse, whole, err := readIdentity(h, name)
 	if err != nil {
 		return idFile{}, false, errors.Join(err, h.Close())
 	}
-	return idFile{h: h, id: id}, whole, nil
+	return idFile{h: h, id: id, worse: worse}, whole, nil
 }
 
-// readIdentity returns the good record with the highest number; whole is false when one
-// of the two is not good or older.
-func readIdentity(r io.ReaderAt, name string) (best identity, whole bool, err error) {
+// readIdentity returns the good record with the highest number, and which is the worse
+// one; whole is false when that is not good or older.
+func readIdentity(r io.ReaderAt, name string) (best identity, worse int64, whole bool, err error) {
 	var (
 		found  int
 		number [2]uint64
@@ -42,7 +43,7 @@ func readIdentity(r io.ReaderAt, name string) (best identity, whole bool, err er
 	for i := range number {
 		b := make([]byte, idSize)
 		if _, err := r.ReadAt(b, int64(i)*pageSize); err != nil && !errors.Is(err, io.EOF) {
-			return identity{}, false, err
+			return identity{}, 0, false, err
 		}
 		id, version, ok := parseIdentity(b)
 		other = max(other, version)
@@ -57,17 +58,23 @@ func readIdentity(r io.ReaderAt, name string) (best identity, whole bool, err er
 	}
 	switch {
 	case found > 0:
-		return best, number[0] == number[1], nil
+		if number[1] < number[0] {
+			worse = 1
+		}
+		return best, worse, number[0] == number[1], nil
 	case other > 0:
-		return identity{}, false, fault.New(fault.Invalid, "open lane", name, fmt.Sprintf("version %d is not known here", other)).
+		return identity{}, 0, false, fault.New(fault.Invalid, "open lane", name, fmt.Sprintf("version %d is not known here", other)).
 			WithHint("start the version of the server that wrote it")
 	}
-	return identity{}, false, fault.New(fault.Internal, "open lane", name, "both copies of the record, at offset 0 and 4096, are damaged").
+	return identity{}, 0, false, fault.New(fault.Internal, "open lane", name, "both copies of the record, at offset 0 and 4096, are damaged").
 		WithHint("put the file back from a backup: without its secret the batches beside it cannot be read")
 }
 
-// makeIdentity makes the directory and the file lane, durably.
+// makeIdentity makes the file lane, durably with its directory.
 func makeIdentity(cfg *Config) (idFile, error) {
+	if err := syncParents(cfg.FS, cfg.Dir); err != nil {
+		return idFile{}, err
+	}
 	var id identity
 	id.number, id.first, id.floor = 1, 1, 1
 	if _, err := io.ReadFull(cfg.Rand, id.secret[:]); err != nil {
@@ -94,33 +101,20 @@ func makeIdentity(cfg *Config) (idFile, error) {
 	return idFile{h: h, id: id}, nil
 }
 
-// makeDir makes dir and its parents, durably.
-func makeDir(fsys host.FS, dir string) error {
-	var made []string
+// syncParents makes the directories on the way to dir durable. A process that was killed
+// may have made them and not come so far, so it does not matter who made them. One that
+// this user may not open is not one that the server made.
+func syncParents(fsys host.FS, dir string) error {
 	for at := dir; ; {
-		_, err := fsys.Stat(at)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		made = append(made, at)
 		up := filepath.Dir(at)
 		if up == at {
-			break
+			return nil
+		}
+		if err := fsys.SyncDir(up); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
 		}
 		at = up
 	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, at := range made {
-		if err := fsys.SyncDir(filepath.Dir(at)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // writeIdentity changes the file lane and notes how far the lane is durable.
@@ -135,12 +129,12 @@ func (f *Files) writeIdentity(change func(*identity)) error {
 	}
 	id := f.id.id
 	id.number++
-	id.floor = next
+	id.floor = max(id.floor, next)
 	if change != nil {
 		change(&id)
 	}
 	page := id.page()
-	for i := range int64(2) {
+	for _, i := range [2]int64{f.id.worse, 1 - f.id.worse} {
 		if _, err := f.id.h.WriteAt(page, i*pageSize); err != nil {
 			return err
 		}
@@ -148,6 +142,6 @@ func (f *Files) writeIdentity(change func(*identity)) error {
 			return err
 		}
 	}
-	f.id.id = id
+	f.id.id, f.id.worse = id, 0
 	return nil
 }

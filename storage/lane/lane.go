@@ -93,6 +93,7 @@ type Files struct {
 	appending sync.Mutex
 	scratch   writeScratch // guarded by appending
 	spares    spares       // has its own mutex
+	secret    [16]byte     // of the lane; never changes once open
 
 	// identity is held while the file lane is changed; taken before mu.
 	identity sync.Mutex
@@ -112,10 +113,11 @@ type Files struct {
 
 var _ storage.Lane = (*Files)(nil)
 
-// Recovery is what Open found.
+// Recovery is what Open found. It looks at the newest file only; Replay looks at all.
 type Recovery struct {
-	Torn   int64             // bytes of the batch that a crash left unfinished, cut off; 0: none
-	Damage []*storage.Damage // what Open saw of damage; Replay yields it too, and finds more
+	Torn     int64             // bytes of the batch that a crash left unfinished, cut off; 0: none
+	Damage   []*storage.Damage // ranges that were stored and are not there; Replay yields them too
+	Repaired bool              // one of the two records of the file lane was bad or old
 }
 
 // Recovery returns what Open found.
@@ -162,8 +164,10 @@ func (f *Files) breaks(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken == nil {
-		f.broken = fault.New(fault.Internal, "lane", f.cfg.Dir, err.Error()).
-			WithHint("a write or sync failed, so nothing more is accepted: check the disk, then start the server again")
+		f.broken = &fault.Error{
+			Kind: fault.Internal, Op: "lane", Resource: f.cfg.Dir, Err: err,
+			Hint: "a write or sync failed, so nothing more is accepted: check the disk, then start the server again",
+		}
 		f.metrics.broken.Set(1)
 	}
 	return f.broken

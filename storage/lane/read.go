@@ -40,7 +40,7 @@ func (f *Files) missing(r *replay) (stop bool) {
 	gaps := f.gaps
 	f.mu.RUnlock()
 	for _, d := range gaps {
-		if d.Last >= r.at && !r.damage(d) {
+		if d.Last >= r.at && !r.damage(nil, d) {
 			return true
 		}
 	}
@@ -55,9 +55,11 @@ type replay struct {
 	buf   []byte // from file to file
 }
 
-// damage yields d and reports whether to go on.
-func (r *replay) damage(d *storage.Damage) bool {
-	r.f.metrics.damage.Inc()
+// damage yields d, which is in file, and reports whether to go on.
+func (r *replay) damage(file *file, d *storage.Damage) bool {
+	if file != nil && file.index.note(d) {
+		r.f.report(d)
+	}
 	r.at = d.Last + 1
 	return r.yield(storage.Batch{LSN: d.First}, d)
 }
@@ -105,11 +107,14 @@ func (r *replay) file(ctx context.Context, file *file, until storage.LSN) bool {
 		case d != nil && d.Last < r.at, d == nil && b.lsn < r.at:
 			continue
 		case d != nil:
-			if !r.damage(d) {
+			if !r.damage(file, d) {
 				return false
 			}
 		default:
 			r.at = b.lsn + 1
+			if b.stained {
+				r.f.stained(file, &b)
+			}
 			if !r.yield(batchOf(&b), nil) {
 				return false
 			}
@@ -122,6 +127,13 @@ func (r *replay) seek(w *walker, file *file) {
 	if p, ok := file.index.place(file, r.at); ok && p.length > 0 {
 		w.off, w.lsn = int64(p.page)*pageSize, r.at
 	}
+}
+
+// stained tells the operator of bad bytes that are nobody's: the disk loses bits.
+func (f *Files) stained(file *file, b *found) {
+	f.metrics.damage.Inc()
+	f.cfg.Logger.Warn("the zeros behind a whole batch are not zeros any more: check the disk",
+		"file", f.path(file.name), "offset", b.off, "lsn", uint64(b.lsn))
 }
 
 func batchOf(b *found) storage.Batch {
@@ -141,6 +153,9 @@ func (f *Files) ReadAt(ctx context.Context, lsn storage.LSN, off int64, p []byte
 	first, next := f.Bounds()
 	switch {
 	case lsn < first:
+		if d := f.gapAt(lsn); d != nil {
+			return d
+		}
 		return fail(fault.Expired, "trimmed")
 	case lsn >= next:
 		return fail(fault.NotFound, "not there yet")
@@ -158,11 +173,11 @@ func (f *Files) ReadAt(ctx context.Context, lsn storage.LSN, off int64, p []byte
 			return fault.Wrap(fault.Internal, "read lane file", f.path(file.name), err)
 		}
 	}
+	if d := file.index.damageAt(lsn); d != nil {
+		return d
+	}
 	at, ok := file.index.place(file, lsn)
 	if !ok || at.length == 0 {
-		if d := file.index.damageAt(lsn); d != nil {
-			return d
-		}
 		return fail(fault.NotFound, "not there yet")
 	}
 	if off < 0 || off+int64(len(p)) > int64(at.length) {
@@ -170,6 +185,18 @@ func (f *Files) ReadAt(ctx context.Context, lsn storage.LSN, off int64, p []byte
 	}
 	if _, err := file.h.ReadAt(p, int64(at.page)*pageSize+headSize+off); err != nil {
 		return fault.Wrap(fault.Internal, "read lane file", f.path(file.name), err)
+	}
+	return nil
+}
+
+// gapAt returns the damage of a missing file that took lsn, or nil.
+func (f *Files) gapAt(lsn storage.LSN) *storage.Damage {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, d := range f.gaps {
+		if d.First <= lsn && lsn <= d.Last {
+			return d
+		}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func Open(ctx context.Context, cfg Config) (*Files, error) {
 }
 
 func (f *Files) open() error {
-	if err := makeDir(f.cfg.FS, f.cfg.Dir); err != nil {
+	if err := f.cfg.FS.MkdirAll(f.cfg.Dir, 0o700); err != nil {
 		return err
 	}
 	names, err := f.list()
@@ -60,11 +60,19 @@ func (f *Files) open() error {
 		return err
 	}
 	f.id = id
-	f.epoch = id.id.epoch
-	if !whole {
+	f.epoch, f.secret = id.id.epoch, id.id.secret
+	if f.recovery.Repaired = !whole; !whole {
 		f.cfg.Logger.Warn("one of the two records of the lane is damaged or old; the other is used", "file", f.path(idName))
+		// The better one may not be durable, and files are removed on its word.
+		if err := f.writeIdentity(nil); err != nil {
+			return err
+		}
 	}
 	if names, err = f.forget(names); err != nil {
+		return err
+	}
+	// A process that was killed may have renamed a file, and not come to the sync.
+	if err := f.cfg.FS.SyncDir(f.cfg.Dir); err != nil {
 		return err
 	}
 	for _, first := range names {
@@ -72,7 +80,7 @@ func (f *Files) open() error {
 			return err
 		}
 	}
-	return f.recover(!whole)
+	return f.recover()
 }
 
 // list returns the numbers of the log files in order, and removes what is only a
@@ -121,13 +129,13 @@ func (f *Files) openFile(first storage.LSN) error {
 		return errors.Join(err, h.Close())
 	}
 	f.files = append(f.files, &file{
-		name: name, first: first, tag: tagOf(f.id.id.secret, first), h: h, size: size &^ (pageSize - 1),
+		name: name, first: first, tag: tagOf(f.secret, first), h: h, size: size &^ (pageSize - 1),
 	})
 	return nil
 }
 
-// recover finds where the log ends. rewrite says that the file lane needs it.
-func (f *Files) recover(rewrite bool) error {
+// recover finds where the log ends.
+func (f *Files) recover() error {
 	id := &f.id.id
 	f.next = max(id.first, id.floor)
 	if len(f.files) == 0 {
@@ -137,9 +145,6 @@ func (f *Files) recover(rewrite bool) error {
 		if err := f.recoverNewest(f.files[len(f.files)-1]); err != nil {
 			return err
 		}
-	}
-	if rewrite {
-		return f.writeIdentity(nil)
 	}
 	return nil
 }
@@ -157,6 +162,11 @@ func (f *Files) gap(first, until storage.LSN) {
 // damaged notes what Open saw.
 func (f *Files) damaged(d *storage.Damage) {
 	f.recovery.Damage = append(f.recovery.Damage, d)
+	f.report(d)
+}
+
+// report tells the operator of damage, once.
+func (f *Files) report(d *storage.Damage) {
 	f.metrics.damage.Inc()
 	f.cfg.Logger.Error("a range of the lane is damaged and refused: keep a copy of the file and check the disk",
 		"file", d.File, "offset", d.Offset, "bytes", d.Length, "first", uint64(d.First), "last", uint64(d.Last), "reason", d.Reason)
@@ -213,6 +223,10 @@ func (f *Files) settle(file *file, last *found) error {
 	reason := check(raw, &last.head)
 	switch {
 	case reason == "":
+		if !last.clean(raw) {
+			f.stained(file, last)
+			clear(raw[headSize+int(last.length):])
+		}
 		if _, err := file.h.WriteAt(raw, last.off); err != nil {
 			return err
 		}

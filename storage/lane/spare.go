@@ -173,6 +173,10 @@ func (s *spares) take(size, span int64) (spare, error) {
 		sp.size = max(min(firstFileSize, s.cfg.FileSize), span)
 	}
 	h, err := makeSpare(s.cfg, name, sp.size)
+	if less := max(min(firstFileSize, s.cfg.FileSize), span); isFull(err) && less < sp.size {
+		sp.size = less // a small one may fit
+		h, err = makeSpare(s.cfg, name, sp.size)
+	}
 	if err != nil {
 		return spare{}, err
 	}

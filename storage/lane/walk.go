@@ -67,6 +67,8 @@ type found struct {
 	head
 	off  int64
 	body []byte // with walker.bodies; valid until the next step
+	// stained says that the body is good and the zeros behind it are not.
+	stained bool
 }
 
 func newWalker(src io.ReaderAt, size int64, name string, tag uint64, first, until storage.LSN, bodies bool) *walker {
@@ -110,6 +112,7 @@ func (w *walker) step() (found, *storage.Damage, error) {
 		}, nil
 	}
 	b.body = raw[headSize:][:h.length]
+	b.stained = !h.clean(raw)
 	return b, nil, nil
 }
 
@@ -161,14 +164,18 @@ func check(raw []byte, h *head) string {
 	if int64(len(raw)) < h.span() {
 		return "the file ends inside the batch"
 	}
-	body := raw[headSize:][:h.length]
-	if crc32.Checksum(body, castagnoli()) != h.crc {
+	if crc32.Checksum(raw[headSize:][:h.length], castagnoli()) != h.crc {
 		return "the checksum of the body is wrong"
 	}
-	for _, b := range raw[headSize+int(h.length) : h.span()] {
+	return ""
+}
+
+// clean reports whether zeros follow the body.
+func (h *head) clean(raw []byte) bool {
+	for _, b := range raw[headSize+int(h.length):] {
 		if b != 0 {
-			return "the zeros behind the body are not"
+			return false
 		}
 	}
-	return ""
+	return true
 }
