@@ -19,6 +19,14 @@ type window struct {
 	late, failed, alive int64
 }
 
+// over divides; a window that was not measured has 0 of everything.
+func (w window) over(a, b float64) float64 {
+	if w.seconds == 0 || b == 0 {
+		return 0
+	}
+	return a / b
+}
+
 // watch runs n cameras against s and measures its process once all are connected.
 func (b *bench) watch(ctx context.Context, s *server, n int, l load, auth string) (w window, err error) {
 	cams, stop := context.WithCancel(ctx)
@@ -84,13 +92,32 @@ func (b *bench) ingest(ctx context.Context, n int, l load, label string) error {
 	if here.failed > 0 {
 		return fmt.Errorf("%s: %d cameras failed", label, here.failed)
 	}
-	perMinute := func(w window) float64 { return w.cpu / (float64(n) * w.seconds / 60) }
-	perGB := func(w window) float64 { return w.cpu / (w.bytes / 1e9) }
-	b.add(figure{label + ": CPU per camera-minute", perMinute(here), "s", perMinute(base), ""})
-	b.add(figure{label + ": CPU per GB", perGB(here), "s", perGB(base), fmt.Sprintf("%d writes late", here.late)})
-	b.add(figure{label + ": RSS per camera", here.rss / float64(n), "MB", base.rss / float64(n), fmt.Sprintf("%.0f MB in all, peak %.0f", here.rss, here.peak)})
-	b.add(figure{label + ": system calls per packet", here.calls / here.packets, "", base.calls / base.packets, "reads and writes"})
-	b.add(figure{label + ": bytes over system calls per byte", here.copied / here.bytes, "", base.copied / base.bytes, "in and out"})
-	b.add(figure{label + ": all connected after", here.connected.Seconds(), "s", base.connected.Seconds(), ""})
+	peer, idle, err := b.beside(ctx, n, l)
+	if err != nil {
+		return fmt.Errorf("peer, %s: %w", label, err)
+	}
+	f := float64(n)
+	perMinute := func(w window) float64 { return w.over(w.cpu, f*w.seconds/60) }
+	perGB := func(w window) float64 { return w.over(w.cpu, w.bytes/1e9) }
+	add := func(what, unit string, target float64, of func(window) float64, note string) {
+		b.add(figure{Name: label + ": " + what, Value: of(here), Unit: unit, Floor: of(base), Peer: of(peer), Target: target, Note: note})
+	}
+	large := l.bitrate >= 1_000_000 // the targets are for whole cameras
+	target := func(v float64) float64 {
+		if !large {
+			return 0
+		}
+		return v
+	}
+	note := ""
+	if b.peer != "" {
+		note = fmt.Sprintf("the peer without recording: %.4g s", perMinute(idle))
+	}
+	add("CPU per camera-minute", "s", target(0.12), perMinute, note)
+	add("CPU per GB", "s", 0, perGB, fmt.Sprintf("%d writes late", here.late))
+	add("RSS per camera", "MB", target(1), func(w window) float64 { return w.rss / f }, fmt.Sprintf("%.0f MB in all, peak %.0f", here.rss, here.peak))
+	add("system calls per packet", "", 0.4, func(w window) float64 { return w.over(w.calls, w.packets) }, "reads and writes")
+	add("bytes over system calls per byte", "", 0, func(w window) float64 { return w.over(w.copied, w.bytes) }, "in and out")
+	add("all connected after", "s", 0, func(w window) float64 { return w.connected.Seconds() }, "")
 	return os.RemoveAll(dir)
 }

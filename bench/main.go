@@ -1,9 +1,11 @@
 // Command bench measures Penstock from outside: the real binary under many cameras,
-// beside the floor (read and append the same bytes) in the same run. It prints a
-// table, and the same figures as JSON to bench.json.
+// beside the floor (read and append the same bytes) in the same run, and beside a peer
+// (MediaMTX) when its binary is given. It prints a table, and the same figures as JSON
+// to bench.json. docs/design/performance.md says what they are and how they are taken.
 //
 //	go run ./bench                      every figure; about ten minutes
-//	go run ./bench -cameras 100 -only ingest
+//	go run ./bench -cameras 100 -only ingest -peer /path/to/mediamtx
+//	go run ./bench -long                 clips of ten million stored fragments, too
 package main
 
 import (
@@ -40,12 +42,37 @@ type figure struct {
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
 	Floor float64 `json:"floor,omitempty"` // the same measured on the floor
-	Note  string  `json:"note,omitempty"`
+	Peer  float64 `json:"peer,omitempty"`  // the same measured on the peer, if one was given
+	// Target is the most that it may be; 0: none was set.
+	Target float64 `json:"target,omitempty"`
+	Note   string  `json:"note,omitempty"`
+}
+
+// ratio is by what the value is more than another, nil when there is no other.
+func (f figure) ratio(other float64) *float64 {
+	if other == 0 {
+		return nil
+	}
+	r := f.Value / other
+	return &r
+}
+
+// MarshalJSON adds the ratios.
+func (f figure) MarshalJSON() ([]byte, error) {
+	type plain figure
+	return json.Marshal(struct {
+		plain
+		ToFloor  *float64 `json:"ratio_to_floor,omitempty"`
+		ToPeer   *float64 `json:"ratio_to_peer,omitempty"`
+		ToTarget *float64 `json:"ratio_to_target,omitempty"`
+	}{plain(f), f.ratio(f.Floor), f.ratio(f.Peer), f.ratio(f.Target)})
 }
 
 type bench struct {
 	dir     string // of binaries and data, removed at the end
 	keep    string // results
+	peer    string // the peer's binary; empty: none
+	long    bool
 	seconds time.Duration
 	warm    time.Duration
 	figures []figure
@@ -58,9 +85,11 @@ func run(args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	counts := fs.String("cameras", "10,50,100,200", "numbers of cameras to measure")
 	small := fs.Int("small", 1000, "number of small cameras that connect at once; 0 leaves that out")
-	only := fs.String("only", "", "start, ingest, small, play, history or glass; empty is all")
+	only := fs.String("only", "", "start, ingest, small, picture, play, history or glass; empty is all")
 	seconds := fs.Duration("for", 20*time.Second, "window of each measurement")
 	data := fs.String("dir", "", "where data is written: a directory on the disk to measure (a temporary one)")
+	peer := fs.String("peer", "", "a MediaMTX binary to measure beside, on loopback, with a configuration made for it")
+	long := fs.Bool("long", false, "also clips of ten million stored fragments: some minutes and 3 GB more")
 	out := fs.String("json", "bench.json", "where the figures go")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -72,7 +101,7 @@ func run(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, keep: *out, seconds: *seconds, warm: 6 * time.Second}
+	b := &bench{dir: dir, keep: *out, peer: *peer, long: *long, seconds: *seconds, warm: 6 * time.Second}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
@@ -98,6 +127,11 @@ func run(args []string) error {
 			return err
 		}
 	}
+	if wants("picture") {
+		if err := b.pictures(ctx); err != nil {
+			return err
+		}
+	}
 	if wants("play") {
 		if err := b.play(ctx); err != nil {
 			return err
@@ -118,7 +152,7 @@ func run(args []string) error {
 
 func (b *bench) add(f figure) {
 	b.figures = append(b.figures, f)
-	fmt.Fprintf(os.Stderr, "%s: %.4g %s (floor %.4g) %s\n", f.Name, f.Value, f.Unit, f.Floor, f.Note)
+	fmt.Fprintf(os.Stderr, "%s: %.4g %s (floor %.4g, peer %.4g) %s\n", f.Name, f.Value, f.Unit, f.Floor, f.Peer, f.Note)
 }
 
 func (b *bench) build(ctx context.Context) error {
@@ -131,7 +165,7 @@ func (b *bench) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add(figure{Name: "binary, stripped", Value: float64(st.Size()) / 1e6, Unit: "MB"})
+	b.add(figure{Name: "binary, stripped", Value: float64(st.Size()) / 1e6, Unit: "MB", Target: 60})
 	return nil
 }
 
@@ -251,7 +285,7 @@ func (b *bench) startUp(ctx context.Context) error {
 			best = took
 		}
 	}
-	b.add(figure{Name: "key create, then start to ready", Value: float64(best.Milliseconds()), Unit: "ms", Note: "two processes, best of 5"})
+	b.add(figure{Name: "key create, then start to ready", Value: float64(best.Milliseconds()), Unit: "ms", Target: 300, Note: "two processes, best of 5"})
 	return nil
 }
 
@@ -265,13 +299,22 @@ func (b *bench) print() error {
 	}
 	var buf bytes.Buffer
 	w := tabwriter.NewWriter(&buf, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(w, "WHAT\tHERE\tFLOOR\tRATIO\t")
-	for _, f := range b.figures {
-		floor, ratio := "", ""
-		if f.Floor != 0 {
-			floor, ratio = fmt.Sprintf("%.4g %s", f.Floor, f.Unit), fmt.Sprintf("%.2f", f.Value/f.Floor)
+	fmt.Fprintln(w, "WHAT\tHERE\tTARGET\tFLOOR\tRATIO\tPEER\tRATIO\t")
+	cell := func(v float64, unit string) string {
+		if v == 0 {
+			return ""
 		}
-		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, floor, ratio, f.Note)
+		return strings.TrimSpace(fmt.Sprintf("%.4g %s", v, unit))
+	}
+	ratio := func(r *float64) string {
+		if r == nil {
+			return ""
+		}
+		return fmt.Sprintf("%.2f", *r)
+	}
+	for _, f := range b.figures {
+		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, cell(f.Target, ""), cell(f.Floor, f.Unit),
+			ratio(f.ratio(f.Floor)), cell(f.Peer, f.Unit), ratio(f.ratio(f.Peer)), f.Note)
 	}
 	if err := w.Flush(); err != nil {
 		return err
