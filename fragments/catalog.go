@@ -46,6 +46,8 @@ CREATE TABLE fragments_index ( -- an hour, a day or a month of chunks
 	trimmed   INTEGER NOT NULL DEFAULT 0, -- chunks that end before are deleted
 	PRIMARY KEY (stream, first)
 );
+-- Sums, and what is oldest, without a look at the bodies.
+CREATE INDEX fragments_index_sums ON fragments_index (stream, first, trimmed, fragments, size);
 CREATE TABLE fragments_trash (key TEXT PRIMARY KEY) WITHOUT ROWID; -- objects to delete
 CREATE TABLE fragments_damage ( -- what is indexed and cannot be read
 	stream TEXT    NOT NULL,

@@ -254,7 +254,7 @@ func TestAStalledDiskLosesNothingWithinTheBudget(t *testing.T) {
 		if refused == 0 || r.s.Status().Backlog > 1<<20 {
 			t.Errorf("%d refused, backlog %d", refused, r.s.Status().Backlog)
 		}
-		if h, ok := l.Last(); !ok || h.Persisted {
+		if h, ok := l.Last(context.Background()); !ok || h.Persisted {
 			t.Error("what waits for the disk should be listed and not persisted")
 		}
 		if _, err := l.Read(context.Background(), l.last.Number); err != nil {

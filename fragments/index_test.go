@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -192,7 +193,7 @@ func TestPackingChangesNoAnswer(t *testing.T) {
 			t.Errorf("%s: %q, %d parts, %v", o.Key, stream, len(parts), err)
 		}
 	}
-	if last, ok := l.Last(); !ok || last.Number != heads[len(heads)-1].Number {
+	if last, ok := l.Last(ctx); !ok || last.Number != heads[len(heads)-1].Number {
 		t.Error(last, ok)
 	}
 }
@@ -227,7 +228,7 @@ func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
 	}
 	oldest := func() time.Duration {
 		t.Helper()
-		h, ok := l.First()
+		h, ok := l.First(ctx)
 		if !ok {
 			return 0
 		}
@@ -279,6 +280,33 @@ func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
 	}
 }
 
+func TestSumsAndTheOldestAreReadFromOneIndex(t *testing.T) {
+	s := still(t, &handClock{now: time.Now()}, mem.New(mem.Config{}))
+	for name, query := range map[string]string{
+		"one stream":  "SELECT sum(fragments), sum(size) FROM fragments_index WHERE stream = 'a'",
+		"all streams": "SELECT sum(fragments), sum(size) FROM fragments_index",
+		"the oldest":  "SELECT stream, max(first, trimmed) FROM fragments_index",
+	} {
+		rows, err := s.cfg.Meta.Read().Query("EXPLAIN QUERY PLAN " + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan string
+		for rows.Next() {
+			var id, parent, unused int
+			if err := rows.Scan(&id, &parent, &unused, &plan); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan, "COVERING INDEX fragments_index_sums") {
+			t.Errorf("%s: %s", name, plan)
+		}
+	}
+}
+
 type readerAt string
 
 func (r readerAt) ReadAt(b []byte, off int64) (int, error) { return copy(b, r[off:]), nil }
@@ -315,7 +343,7 @@ func benchQueries(b *testing.B, n int) {
 		end = at
 	}
 	l := s.Log("cam", nil)
-	head, ok := l.Last()
+	head, ok := l.Last(ctx)
 	if !ok {
 		b.Fatal("nothing there")
 	}
@@ -323,7 +351,7 @@ func benchQueries(b *testing.B, n int) {
 	if err != nil || tot.Fragments != int64(n) {
 		b.Fatal(tot, err)
 	}
-	first, _ := l.First()
+	first, _ := l.First(ctx)
 	whole := head.End.Sub(first.Start)
 	b.Run("timeline-30-days", func(b *testing.B) {
 		for b.Loop() {

@@ -99,7 +99,7 @@ func (l *Log) Append(f *Fragment, done func(Head, error)) error {
 	if err := l.check(f); err != nil {
 		return l.refuse(err)
 	}
-	if err := l.load(context.Background()); err != nil {
+	if err := l.load(context.Background()); err != nil { // read before, as a rule: Last
 		return l.refuse(fmt.Errorf("append fragment: %w", err))
 	}
 	f.Size = 0

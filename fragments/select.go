@@ -184,17 +184,23 @@ func (l *Log) Find(ctx context.Context, t time.Time) (Head, error) {
 }
 
 // First returns the oldest fragment's head; false: the log is empty or cannot be read.
-func (l *Log) First() (Head, bool) {
-	h, err := l.Find(context.Background(), time.UnixMicro(1))
+func (l *Log) First(ctx context.Context) (Head, bool) {
+	h, err := l.Find(ctx, time.UnixMicro(1))
 	return h, err == nil
 }
 
 // Last returns the newest fragment's head, durable or not; false: the log is empty or
 // cannot be read, or retention took all of it.
-func (l *Log) Last() (Head, bool) {
-	if err := l.load(context.Background()); err != nil {
+func (l *Log) Last(ctx context.Context) (Head, bool) {
+	if err := l.load(ctx); err != nil {
 		return Head{}, false
 	}
+	return l.Newest()
+}
+
+// Newest is Last as far as memory knows it: false also where nothing has asked the log
+// anything yet. It never waits for a disk.
+func (l *Log) Newest() (Head, bool) {
 	horizon := l.horizonAt()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -96,11 +96,11 @@ const (
 func Before(ctx context.Context, log *fragments.Log, at time.Time) (fragments.Head, error) {
 	nothing := fault.New(fault.NotFound, "find media", "", "nothing is recorded at or before that time").
 		WithHint("the timeline shows what there is")
-	first, ok := log.First()
+	first, ok := log.First(ctx)
 	if !ok || first.Start.After(at) {
 		return fragments.Head{}, nothing
 	}
-	if last, ok := log.Last(); ok && at.After(last.End) {
+	if last, ok := log.Last(ctx); ok && at.After(last.End) {
 		at = last.End
 	}
 	if h, err := newest(ctx, log, at.Add(-closeBy), at); err != nil || h.Number != 0 {

@@ -158,7 +158,7 @@ func (h *Hub) Prepare(ctx context.Context, s Stream) {
 	}
 	done := make(chan struct{})
 	go func() {
-		st.log.Last()
+		st.log.Last(ctx)
 		close(done)
 	}()
 	select {
@@ -183,7 +183,7 @@ func (h *Hub) Publish(ctx context.Context, s Stream, p Producer, tracks []media.
 		return nil, notFound(s.Name)
 	}
 	// The first look at a log may read the disk: not under the stream's lock.
-	st.log.Last()
+	st.log.Last(ctx)
 	st.mu.Lock()
 	if h.closing.Load() { // asked under the lock: shutDown ends what was let in before
 		st.mu.Unlock()

@@ -283,7 +283,7 @@ func (h *Hub) Current(id string) (Current, bool) {
 	if st == nil {
 		return Current{}, false
 	}
-	last, has := st.log.Last()
+	last, has := st.log.Newest()
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s := st.session

@@ -49,7 +49,7 @@ func newSession(st *stream, p Producer, tracks []media.Track, stored func(fragme
 	// After a restart nothing is known here; then the log knows how the last process ended.
 	cfg := fragments.FragmenterConfig{Target: st.hub.config.Target, Gap: st.absent.Cause, GapDetail: st.absent.Detail}
 	st.absent = Ending{}
-	cfg.After, _ = st.log.Last()
+	cfg.After, _ = st.log.Newest()
 	s.cutter = fragments.NewFragmenter(cfg, tracks)
 	s.setTracks(tracks)
 	return s

@@ -95,10 +95,10 @@ func readStored(ctx context.Context, log *fragments.Log) (v stored) {
 	if total, err := log.Totals(ctx); err == nil {
 		v.total = total
 	}
-	if h, ok := log.First(); ok {
+	if h, ok := log.First(ctx); ok {
 		v.first = h.Start
 	}
-	if h, ok := log.Last(); ok {
+	if h, ok := log.Last(ctx); ok {
 		v.last = h.End
 	}
 	return v

@@ -37,7 +37,7 @@ func (s *Server) find(ctx context.Context, st streams.Stream, q question) (*fram
 		var err error
 		if at.IsZero() {
 			var ok bool
-			if head, ok = log.Last(); !ok {
+			if head, ok = log.Last(ctx); !ok {
 				return nil, errNothing(st)
 			}
 		} else if head, err = playback.Before(ctx, log, at); err != nil {
