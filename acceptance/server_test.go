@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"penstock/internal/repotest"
+	"penstock/wire/sigv4"
 )
 
 // binary is the program under test, built once by TestMain.
@@ -59,7 +60,8 @@ type server struct {
 	http   string // host:port
 	rtsp   string
 	link   string
-	token  string // of an admin key
+	token  string       // of an admin key
+	signer sigv4.Signer // the same key, as AWS clients use it
 	args   []string
 	env    []string
 	strict bool // cameras on the loopback interface are refused, as they are by default
@@ -116,11 +118,16 @@ func (s *server) newKey() {
 	if err != nil {
 		s.t.Fatalf("key create: %v\n%s", err, stderr(err))
 	}
-	var k struct{ Token string }
+	var k struct {
+		Token  string
+		ID     string `json:"access_key_id"`
+		Secret string `json:"secret_access_key"`
+	}
 	if err := json.Unmarshal(out, &k); err != nil || k.Token == "" {
 		s.t.Fatalf("key create printed %q: %v", out, err)
 	}
 	s.token = k.Token
+	s.signer = sigv4.Signer{AccessKey: k.ID, Secret: k.Secret, Region: "us-east-1", Service: "kinesis"}
 }
 
 func stderr(err error) []byte {
@@ -131,8 +138,8 @@ func stderr(err error) []byte {
 	return nil
 }
 
-// up starts the process and waits for the link that it prints.
-func (s *server) up() {
+// launch starts the process and returns where the link that it prints arrives.
+func (s *server) launch() <-chan string {
 	s.t.Helper()
 	args := append([]string{"serve", "--data", s.dir, "--http", s.http, "--rtsp", s.rtsp}, s.args...)
 	if !s.strict {
@@ -161,6 +168,13 @@ func (s *server) up() {
 		}
 		_ = s.cmd.Wait() // how it ended is told by its words
 	}()
+	return links
+}
+
+// up starts the process and waits until it is ready.
+func (s *server) up() {
+	s.t.Helper()
+	links := s.launch()
 	select {
 	case s.link = <-links:
 	case <-s.done:
