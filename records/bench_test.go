@@ -1,0 +1,168 @@
+package records
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"penstock/storage/disk"
+)
+
+// benchRig is a rig on the machine's disk, with files as large as they are in use.
+func benchRig(b *testing.B) *rig {
+	b.Helper()
+	return newRig(b, func(c *Config) {
+		bucket, err := disk.Open(context.Background(), disk.Config{Dir: c.Dir + "/bucket"})
+		must(b, err)
+		c.Bucket, c.LaneFileSize = bucket, 64<<20
+	})
+}
+
+// noise is data that does not compress, as most of what matters.
+func noise(n int) []byte {
+	rng := rand.NewChaCha8([32]byte{})
+	b := make([]byte, n)
+	_, _ = rng.Read(b)
+	return b
+}
+
+func benchInputs(n int, data []byte) []Input {
+	in := make([]Input, n)
+	for i := range in {
+		k := fmt.Sprintf("device-%d", i)
+		in[i] = Input{Key: k, Hash: HashOf(k), Data: data}
+	}
+	return in
+}
+
+func BenchmarkPut(b *testing.B) {
+	data := noise(1024)
+	for _, c := range []struct{ writers, batch int }{{1, 1}, {16, 1}, {64, 1}, {256, 1}, {1, 500}, {4, 500}, {16, 500}} {
+		b.Run(fmt.Sprintf("%d-writers-of-%d", c.writers, c.batch), func(b *testing.B) {
+			r := benchRig(b)
+			l := r.create("bench", 4)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var (
+				done atomic.Int64
+				all  sync.WaitGroup
+			)
+			for range c.writers {
+				all.Go(func() {
+					in, out := benchInputs(c.batch, data), make([]Placed, c.batch)
+					for done.Add(int64(c.batch)) <= int64(b.N*c.batch) {
+						if err := l.Put(context.Background(), in, out, nil); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N*c.batch)/b.Elapsed().Seconds(), "rec/s")
+		})
+	}
+}
+
+// drain reads a log from its oldest record on and returns how many there were.
+func drain(b testing.TB, l *Log) (n int, bytes int64) {
+	var page Page
+	for _, s := range l.Shards() {
+		for p := (Position{}); ; p = page.Next {
+			must(b, l.Read(context.Background(), s.ID, p, 10_000, 10<<20, &page))
+			if len(page.Records) == 0 {
+				break
+			}
+			n += len(page.Records)
+			for i := range page.Records {
+				bytes += int64(len(page.Records[i].Data))
+			}
+		}
+	}
+	return n, bytes
+}
+
+func BenchmarkRead(b *testing.B) {
+	for _, where := range []string{"memory", "lane", "segment"} {
+		b.Run(where, func(b *testing.B) {
+			r := benchRig(b)
+			if where == "lane" {
+				r.stop()
+				r.cfg.TailBytes = 1
+				r.open()
+			}
+			l := r.create("bench", 4)
+			in, out := benchInputs(500, noise(1024)), make([]Placed, 500)
+			for range 100 {
+				must(b, l.Put(context.Background(), in, out, nil))
+			}
+			if where == "segment" {
+				must(b, r.store.Seal(context.Background()))
+				r.stop()
+				r.cfg.CacheBytes = 1
+				r.open()
+				l = r.log("bench")
+			}
+			b.ResetTimer()
+			var records int
+			var bytes int64
+			for b.Loop() {
+				n, m := drain(b, l)
+				records, bytes = records+n, bytes+m
+			}
+			if records != b.N*50_000 {
+				b.Fatal(records)
+			}
+			b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "rec/s")
+			b.ReportMetric(float64(bytes)/b.Elapsed().Seconds()/1e9, "GB/s")
+		})
+	}
+}
+
+// BenchmarkShards says what 10,000 shards cost that nothing is put into: memory and time to
+// start.
+func BenchmarkShards(b *testing.B) {
+	const n = 10_000
+	r := benchRig(b)
+	before := heap()
+	r.create("wide", n)
+	b.ReportMetric(float64(heap()-before)/n, "B/shard")
+	began := time.Now()
+	rounds := 0
+	for b.Loop() {
+		r.restart()
+		rounds++
+	}
+	b.ReportMetric(time.Since(began).Seconds()*1000/float64(rounds), "ms/start")
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkStart restarts over a lane file's worth of records that are not sealed.
+func BenchmarkStart(b *testing.B) {
+	r := benchRig(b)
+	r.stop()
+	r.cfg.LaneFileSize = 256 << 20
+	r.open()
+	l := r.create("bench", 4)
+	in, out := benchInputs(500, noise(1024)), make([]Placed, 500)
+	for range 240 { // 120 MB
+		must(b, l.Put(context.Background(), in, out, nil))
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		r.restart()
+	}
+}
