@@ -118,6 +118,12 @@ func joinUnits(nals [][]byte) []byte {
 // readUnits reads n access units of a stream's video with gortsplib.
 func readUnits(t *testing.T, s *Server, name, transport string, n int) [][][]byte {
 	t.Helper()
+	return readSome(t, s, name, transport, n, func(*description.Media) bool { return true })
+}
+
+// readSome is readUnits with only the wanted medias set up.
+func readSome(t *testing.T, s *Server, name, transport string, n int, want func(*description.Media) bool) [][][]byte {
+	t.Helper()
 	tr := gortsplib.TransportTCP
 	if transport == "udp" {
 		tr = gortsplib.TransportUDP
@@ -135,7 +141,13 @@ func readUnits(t *testing.T, s *Server, name, transport string, n int) [][][]byt
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetupAll(desc.BaseURL, desc.Medias); err != nil {
+	var chosen []*description.Media
+	for _, m := range desc.Medias {
+		if want(m) {
+			chosen = append(chosen, m)
+		}
+	}
+	if err := c.SetupAll(desc.BaseURL, chosen); err != nil {
 		t.Fatal(err)
 	}
 	var f *format.H264
@@ -165,6 +177,35 @@ func readUnits(t *testing.T, s *Server, name, transport string, n int) [][][]byt
 		}
 	}
 	return out
+}
+
+// A reader that sets up the picture alone: more sound passes than gortsplib's queue holds.
+func TestReaderOfThePictureAloneKeepsGettingIt(t *testing.T) {
+	hub := newMemHub()
+	session := &memSession{h: hub, id: "door", done: make(chan struct{})}
+	hub.mu.Lock()
+	hub.shelf["door"] = &memStream{session: session, tracks: []media.Track{
+		{ID: 1, Timescale: 90000, Codec: &media.H264{SPS: testSPS, PPS: testPPS}},
+		{ID: 2, Timescale: 8000, Codec: &media.G711{SampleRate: 8000, Channels: 1}}}}
+	hub.mu.Unlock()
+	s := serve(t, Config{Hub: hub})
+	picture := func(i int) media.Sample {
+		p := bytes.Repeat([]byte{byte(i)}, 500)
+		p[0], p[1] = 0x65, 0x88
+		return media.Sample{Track: 1, DTS: int64(i) * 3600, Sync: true, Data: joinUnits([][]byte{p})}
+	}
+	_ = session.Write(picture(0))
+	go func() {
+		hub.await(t, "door", "reader", func(m *memStream) bool { return m.read == 2 })
+		for i := range 2 * queue {
+			_ = session.Write(media.Sample{Track: 2, DTS: int64(i) * 160, Sync: true, Data: make([]byte, 160)})
+		}
+		_ = session.Write(picture(1))
+	}()
+	got := readSome(t, s, "door", "tcp", 2, func(m *description.Media) bool { return m.Type == description.MediaTypeVideo })
+	if len(got[1]) == 0 || got[1][len(got[1])-1][100] != 1 {
+		t.Fatal("the second picture is another")
+	}
 }
 
 func TestReaderOfNothingHearsWhy(t *testing.T) {

@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,6 +134,7 @@ func (p *player) run() {
 	defer l.Close()
 	tcp := *p.session.SetuppedTransport() == gortsplib.TransportTCP
 	written := p.tap.Frames()
+	p.choose()
 	for {
 		ev, err := l.Next(p.ctx)
 		if err != nil {
@@ -160,6 +162,17 @@ func (p *player) run() {
 		if !p.send(o, ev.Sample, ev.Server, !tcp) {
 			p.session.Close()
 			return
+		}
+	}
+}
+
+// choose forgets the tracks that the reader did not set up: what is made of them goes
+// nowhere, and would be counted as waiting in gortsplib's queue for ever.
+func (p *player) choose() {
+	chosen := p.session.SetuppedMedias()
+	for id, o := range p.outs {
+		if !slices.Contains(chosen, o.media) {
+			delete(p.outs, id)
 		}
 	}
 }
