@@ -279,16 +279,16 @@ func TestOthersWhoFillTheDiskDoNotStopTheServer(t *testing.T) {
 	v := newVolume(t, "ext4", 256)
 	config := save(t, "penstock.yaml", []byte("storage:\n  chunk: 4s\n"))
 	s := startWith(t, &server{dir: v.data(), args: []string{"--config", config}})
-	pushMaterial(t, s, []string{"a"}, heavy(t, 16)) // 2 MB/s
-	s.until("some chunks", 60*time.Second, func() error {
-		if files := chunkFiles(t, filepath.Join(s.dir, "bucket"), ".chk"); len(files) < 6 {
+	pushMaterial(t, s, []string{"a", "b"}, heavy(t, 16)) // 4 MB/s
+	s.until("some chunks", 90*time.Second, func() error { // of 8 MB: more than both times take
+		if files := chunkFiles(t, filepath.Join(s.dir, "bucket"), ".chk"); len(files) < 12 {
 			return fmt.Errorf("%d chunks", len(files))
 		}
 		return nil
 	})
 	first := s.fragments("a")[0]
-	// Each time to the last block: the reserve of the metadata goes, then all that is left.
-	for range 3 {
+	// To the last block: the reserve of the metadata goes, then all that is left.
+	for range 2 {
 		v.fill()
 		s.hears(10*time.Second, "The disk is full", "oldest")
 		s.until("room for the metadata", 30*time.Second, func() error {

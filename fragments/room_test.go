@@ -36,12 +36,17 @@ func TestMediaLeavesTheMetadataItsRoom(t *testing.T) {
 			}
 			return nil
 		})
+		fsys.Fail(crashfs.Remove, 1, -1, syscall.EIO) // nothing can be deleted
 		g := newLedger()
 		g.late = true
-		g.record(t, r, fsys, 200)
-		if n := least.Load(); n < minFree/2 {
+		g.record(t, r, fsys, 100)
+		if n := least.Load(); n < minFree/2 || n > minFree {
 			t.Errorf("media left %d bytes free, %d are the metadata's", n, minFree/2)
 		}
+		if g.unheard("cam0") == 0 {
+			t.Error("nothing waits for room")
+		}
+		fsys.Heal()
 		time.Sleep(20 * time.Second)
 		for id := range g.acked {
 			if n := g.unheard(id); n != 0 {
