@@ -172,9 +172,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // toAWS reports whether a request is for the AWS APIs at /: all but what a browser asks to
-// see the console.
+// see the console, which carries no signature in its headers.
 func toAWS(r *http.Request) bool {
-	return r.URL.Path == "/" && r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("X-Amz-Target") != ""
+	if r.Header.Get("X-Amz-Target") != "" {
+		return true
+	}
+	console := (r.Method == http.MethodGet || r.Method == http.MethodHead) && !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-")
+	return r.URL.Path == "/" && !console
 }
 
 // unrouted answers what no row of the table takes: 405 where another method would

@@ -24,12 +24,12 @@ func addTagsToStream(r *request, in *shape.AddTagsToStreamInput) error {
 }
 
 // tagCharacters refuses what may not stand in tags: first what no tag of the service may
-// have, then what those of streams may not.
+// have, then what those of streams may not. Tabs and line breaks are no white space here.
 func tagCharacters(words []string, verb, preposition, stream, account string) error {
 	const common, special = "_.:/=+-%@", "_.:/=+-@"
 	fits := func(word, extra string) bool {
 		for _, c := range word {
-			if !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsSpace(c) && !strings.ContainsRune(extra, c) {
+			if !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.Is(unicode.Zs, c) && !strings.ContainsRune(extra, c) {
 				return false
 			}
 		}

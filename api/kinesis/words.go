@@ -21,7 +21,7 @@ func shardNotFound(shard, stream, account string) *awsjson.Error {
 	return awsjson.NewError("ResourceNotFoundException", "Shard %s in stream %s under account %s does not exist", shard, stream, account)
 }
 
-// noSuchShard is for what cannot be a shard's id at all.
+// noSuchShard is for what cannot be a shard's id at all, and for shards to split or merge.
 func noSuchShard(given, stream, account string) *awsjson.Error {
 	return awsjson.NewError("ResourceNotFoundException", "Could not find shard %s in stream %s under account %s.", given, stream, account)
 }
@@ -48,7 +48,7 @@ func wordRefusal(r *datastream.Refusal, stream, account, region string) error {
 	case datastream.NotActive:
 		return awsjson.NewError("ResourceInUseException", "Stream %s under account %s not ACTIVE, instead in state %s", stream, account, r.Status)
 	case datastream.NoShard:
-		return shardNotFound(r.Shard.String(), stream, account)
+		return noSuchShard(r.Shard.String(), stream, account)
 	case datastream.ShardClosed:
 		return invalidArgument("Shard %s in stream %s under account %s has already been merged or split, and thus is not eligible for merging or splitting.", r.Shard, stream, account)
 	case datastream.NotAdjacent:
