@@ -14,7 +14,6 @@ import (
 
 	"penstock/internal/host"
 	"penstock/internal/repotest"
-	"penstock/storage"
 )
 
 // benchDir is a directory on the disk that holds the repository: /tmp may be memory.
@@ -33,19 +32,24 @@ func benchDir(b *testing.B) string {
 }
 
 // benchTime is how long each measurement of a pair takes.
-const benchTime = 400 * time.Millisecond
+const benchTime = 200 * time.Millisecond
 
-// rawRate writes and syncs batches of size bytes to a preallocated file and returns
-// batches a second: the limit for a lane whose commits have that size.
-func rawRate(b *testing.B, dir string, size int) float64 {
+// rawRate writes and syncs batches of size bytes, one behind the other, to a file and
+// returns batches a second. The file's blocks are reserved, or written before.
+func rawRate(b *testing.B, dir string, size int, written bool) float64 {
 	b.Helper()
 	h, err := host.OS{}.OpenFile(filepath.Join(dir, "raw"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		b.Fatal(err)
 	}
-	const room = 256 << 20
+	const room = 128 << 20
 	if err := h.Allocate(room); err != nil {
 		b.Fatal(err)
+	}
+	if written {
+		if err := zero(h, 0, room); err != nil {
+			b.Fatal(err)
+		}
 	}
 	data := make([]byte, size)
 	n, off, began := 0, int64(0), time.Now()
@@ -87,21 +91,27 @@ func bench(b *testing.B, writers, size, records int) {
 	go func() { ran <- w.Run(ctx) }()
 	load(b, w, writers, size, benchTime) // the first files are small
 	var rates, raws, ratios []float64
+	var all []time.Duration
 	for b.Loop() {
 		committed.Store(0)
 		commits.Store(0)
-		before := trimmed(b, f)
-		rate := load(b, w, writers, size, benchTime)
-		_ = before
+		_, next := f.Bounds()
+		if err := f.Trim(b.Context(), next); err != nil {
+			b.Fatal(err)
+		}
+		rate, waits := load(b, w, writers, size, benchTime)
+		all = append(all, waits...)
 		batch := int(committed.Load() / max(commits.Load(), 1))
-		raw := rawRate(b, dir, batch) * float64(batch) / float64(size)
+		raw := rawRate(b, dir, batch, false) * float64(batch) / float64(size)
 		rates, raws, ratios = append(rates, rate), append(raws, raw), append(ratios, rate/raw)
 	}
-	median := func(v []float64) float64 { slices.Sort(v); return v[len(v)/2] }
 	b.ReportMetric(median(rates)*float64(records), "records/s")
 	b.ReportMetric(median(raws)*float64(records), "raw-records/s")
 	b.ReportMetric(median(ratios), "of-raw")
 	b.ReportMetric(float64(committed.Load())/float64(max(commits.Load(), 1))/float64(size), "puts/commit")
+	slices.Sort(all)
+	b.ReportMetric(all[len(all)/2].Seconds()*1e3, "p50-ms")
+	b.ReportMetric(all[len(all)*99/100].Seconds()*1e3, "p99-ms")
 	b.ReportMetric(0, "ns/op")
 	stop()
 	if err := <-ran; err != nil {
@@ -112,29 +122,25 @@ func bench(b *testing.B, writers, size, records int) {
 	}
 }
 
-// trimmed lets the lane forget all but its newest file.
-func trimmed(b *testing.B, f *Files) storage.LSN {
-	b.Helper()
-	_, next := f.Bounds()
-	if err := f.Trim(b.Context(), next); err != nil {
-		b.Fatal(err)
-	}
-	return next
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
 }
 
-// load runs the writers and returns puts a second.
-func load(b *testing.B, w *Writer, writers, size int, d time.Duration) float64 {
+// load runs the writers and returns puts a second, and how long each waited.
+func load(b *testing.B, w *Writer, writers, size int, d time.Duration) (rate float64, waits []time.Duration) {
 	b.Helper()
 	var (
 		wg   sync.WaitGroup
-		n    atomic.Int64
+		mu   sync.Mutex
 		stop atomic.Bool
 	)
 	began := time.Now()
 	for range writers {
 		wg.Go(func() {
-			data, done := make([]byte, size), 0
+			data, mine := make([]byte, size), make([]time.Duration, 0, 1<<14)
 			for !stop.Load() {
+				put := time.Now()
 				t, err := w.Put(context.Background(), 0, data)
 				if err == nil {
 					_, err = t.Wait(context.Background())
@@ -143,15 +149,17 @@ func load(b *testing.B, w *Writer, writers, size int, d time.Duration) float64 {
 					b.Error(err)
 					return
 				}
-				done++
+				mine = append(mine, time.Since(put))
 			}
-			n.Add(int64(done))
+			mu.Lock()
+			waits = append(waits, mine...)
+			mu.Unlock()
 		})
 	}
 	time.Sleep(d)
 	stop.Store(true)
 	wg.Wait()
-	return float64(n.Load()) / time.Since(began).Seconds()
+	return float64(len(waits)) / time.Since(began).Seconds(), waits
 }
 
 // BenchmarkRecords: each writer has one record of 1 KiB under way.
@@ -167,4 +175,101 @@ func BenchmarkBatches(b *testing.B) {
 	for _, writers := range []int{1, 4, 16} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) { bench(b, writers, 500*1024, 500) })
 	}
+}
+
+// BenchmarkCommitInto shows why files are written before they are used: commits a second
+// of the same size into blocks that are only reserved, and into written ones, in turn.
+func BenchmarkCommitInto(b *testing.B) {
+	for _, size := range []int{pageSize, 64 << 10, 512 << 10} {
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			dir := benchDir(b)
+			var reserved, written []float64
+			for b.Loop() {
+				reserved = append(reserved, rawRate(b, dir, size, false))
+				written = append(written, rawRate(b, dir, size, true))
+			}
+			b.ReportMetric(median(reserved), "reserved-commits/s")
+			b.ReportMetric(median(written), "written-commits/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkReplay reads a lane of 256 MiB from the page cache, every checksum checked,
+// after a restart; B/s is of bodies.
+func BenchmarkReplay(b *testing.B) {
+	for _, size := range []int{1 << 10, 64 << 10, 512 << 10} {
+		b.Run(fmt.Sprintf("batch=%dKiB", size>>10), func(b *testing.B) {
+			dir := benchDir(b)
+			const total = 256 << 20
+			fillLane(b, dir, size, total)
+			f := open(b, Config{Dir: dir})
+			b.SetBytes(total)
+			for b.Loop() {
+				n := 0
+				for batch, err := range f.Replay(b.Context(), 1) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n += len(batch.Body)
+				}
+				if n != total {
+					b.Fatalf("%d bytes of %d", n, total)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOpen recovers a lane whose newest file is full of batches.
+func BenchmarkOpen(b *testing.B) {
+	for _, size := range []int{1 << 10, 64 << 10} {
+		b.Run(fmt.Sprintf("batch=%dKiB", size>>10), func(b *testing.B) {
+			dir := benchDir(b)
+			fillLane(b, dir, size, 250<<20/max(1, pageSize/size))
+			for b.Loop() {
+				f, err := Open(b.Context(), Config{Dir: dir})
+				if err != nil {
+					b.Fatal(err)
+				}
+				closeLane(b, f)
+			}
+		})
+	}
+}
+
+// noSync is the machine's file system without its syncs, to fill a lane quickly.
+type noSync struct{ host.OS }
+
+type noSyncFile struct{ host.File }
+
+// Sync does nothing.
+func (noSyncFile) Sync() error { return nil }
+
+// OpenFile opens a file that does not sync.
+func (n noSync) OpenFile(name string, flag int, perm os.FileMode) (host.File, error) {
+	h, err := n.OS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return noSyncFile{h}, nil
+}
+
+// fillLane makes a lane that holds total bytes in batches of size.
+func fillLane(b *testing.B, dir string, size, total int) {
+	b.Helper()
+	f := open(b, Config{Dir: dir, FS: noSync{}})
+	if err := f.Fence(b.Context(), 1); err != nil {
+		b.Fatal(err)
+	}
+	body := make([]byte, size)
+	for i := range body {
+		body[i] = byte(i * 7)
+	}
+	for range total / size {
+		if _, err := f.Append(b.Context(), 1, time.Unix(1, 0), 1, [][]byte{body}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	closeLane(b, f)
 }

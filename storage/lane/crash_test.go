@@ -24,6 +24,7 @@ type ledger struct {
 	next    storage.LSN            // behind the last acked one
 	trimmed storage.LSN            // what may be gone
 	epoch   uint64
+	fenced  uint64 // the last one that Fence said is durable
 }
 
 func newLedger() *ledger {
@@ -94,9 +95,15 @@ func (g *ledger) live(fsys *crashfs.FS, rng *rand.Rand, steps int) error {
 		panic(err)
 	}
 	g.epoch++
+	if g.fenced > 1 {
+		if err := f.Fence(context.Background(), g.fenced-1); !fault.Is(err, fault.Denied) {
+			panic(fmt.Sprintf("epoch %d was fenced, and is forgotten: %v", g.fenced, err))
+		}
+	}
 	if err := f.Fence(context.Background(), g.epoch); err != nil {
 		return err
 	}
+	g.fenced = g.epoch
 	for range steps {
 		if rng.IntN(6) == 0 {
 			before := g.next - min(g.next-1, storage.LSN(rng.IntN(8)))

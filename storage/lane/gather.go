@@ -54,8 +54,9 @@ func (g *gatherer) begin() {
 		g.b.entries = g.entries[n-1]
 		g.entries = g.entries[:n-1]
 	}
-	if cap(g.block) < min(g.last, maxBlock/2) {
-		g.block = g.fresh(0)
+	// Where one as long as the one before would not fit, it would have to move.
+	if cap(g.block) < g.last {
+		g.block = g.fresh(g.last + g.last/8)
 	}
 	g.b.body = g.block[:0]
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"penstock/internal/fault"
 	"penstock/internal/host"
@@ -103,14 +104,17 @@ func makeIdentity(cfg *Config) (idFile, error) {
 
 // syncParents makes the directories on the way to dir durable. A process that was killed
 // may have made them and not come so far, so it does not matter who made them. One that
-// this user may not open is not one that the server made.
+// this user may not open, or that cannot be written, is not one that the server made.
 func syncParents(fsys host.FS, dir string) error {
 	for at := dir; ; {
 		up := filepath.Dir(at)
 		if up == at {
 			return nil
 		}
-		if err := fsys.SyncDir(up); err != nil && !errors.Is(err, fs.ErrPermission) {
+		err := fsys.SyncDir(up)
+		switch {
+		case err == nil, errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EINVAL):
+		default:
 			return err
 		}
 		at = up

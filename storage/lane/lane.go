@@ -38,7 +38,7 @@ const (
 	minFileSize = 2 * pageSize
 )
 
-// Config of Files.
+// Config of Files. Two with one Name on one Registerer panic, as Prometheus says.
 type Config struct {
 	Dir        string                // holds this lane's files and nothing else; made when missing; required
 	FS         host.FS               // nil: host.OS

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"penstock/internal/crashfs"
@@ -250,4 +251,54 @@ func points(t testing.TB, variable string, def int) int {
 		t.Fatalf("%s=%q is not a number of points", variable, text)
 	}
 	return n
+}
+
+func TestMetricsTellOfAFailure(t *testing.T) {
+	fsys, reg := crashfs.New(crashfs.Config{}), prometheus.NewRegistry()
+	cfg := small(fsys, "l")
+	cfg.Registerer = reg
+	f := open(t, cfg)
+	lanetest.Fill(t, f, 1, 5)
+	value := func(name string) float64 {
+		t.Helper()
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() == name {
+				m := family.GetMetric()[0]
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+		t.Fatalf("no %s", name)
+		return 0
+	}
+	var bytes int
+	for n := storage.LSN(1); n <= 5; n++ {
+		bytes += len(lanetest.Body(n))
+	}
+	for name, want := range map[string]float64{
+		"penstock_lane_commit_seconds": 5, "penstock_lane_commit_bytes": 5, "penstock_lane_commit_entries": 5,
+		"penstock_lane_bytes_total": float64(bytes), "penstock_lane_broken": 0, "penstock_lane_batches": 5,
+	} {
+		if got := value(name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	fsys.Fail(crashfs.Sync, 1, 1, syscall.EIO)
+	if _, err := f.Append(t.Context(), 1, lanetest.Wall(6), 1, [][]byte{{1}}); !errors.Is(err, syscall.EIO) || fault.HintOf(err) == "" {
+		t.Errorf("a failed sync: %v", err)
+	}
+	if got := value("penstock_lane_broken"); got != 1 {
+		t.Errorf("penstock_lane_broken is %v", got)
+	}
+	for range 3 {
+		if _, err := f.Append(t.Context(), 1, lanetest.Wall(6), 1, [][]byte{{1}}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("after a failed sync: %v", err)
+		}
+	}
+	if err := f.Fence(t.Context(), 2); !errors.Is(err, syscall.EIO) {
+		t.Errorf("fence after a failed sync: %v", err)
+	}
 }

@@ -13,7 +13,7 @@ type metrics struct {
 	broken                   prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, name string) *metrics {
+func newMetrics(name string) *metrics {
 	label := prometheus.Labels{"lane": name}
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, ConstLabels: label, Buckets: buckets})
@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer, name string) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: label})
 	}
-	m := &metrics{
+	return &metrics{
 		seconds: histogram("penstock_lane_commit_seconds", "Time to write and sync a batch.",
 			prometheus.ExponentialBuckets(0.00005, 2, 18)), // to about 6.5 s
 		bodies: histogram("penstock_lane_commit_bytes", "Bytes of entries in a batch.",
@@ -36,17 +36,14 @@ func newMetrics(reg prometheus.Registerer, name string) *metrics {
 			Help: "1 after a failed write or sync: the lane takes nothing more.",
 		}),
 	}
-	if reg != nil {
-		reg.MustRegister(m.seconds, m.bodies, m.entries, m.bytes, m.torn, m.damage, m.broken)
-	}
-	return m
 }
 
-// watch adds what is asked of f when it is read.
-func (m *metrics) watch(reg prometheus.Registerer, name string, f *Files) {
+// register shows the metrics of f, and what is asked of it when they are read.
+func (m *metrics) register(reg prometheus.Registerer, name string, f *Files) {
 	if reg == nil {
 		return
 	}
+	reg.MustRegister(m.seconds, m.bodies, m.entries, m.bytes, m.torn, m.damage, m.broken)
 	gauge := func(metric, help string, value func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: metric, Help: help, ConstLabels: prometheus.Labels{"lane": name},

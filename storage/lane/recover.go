@@ -24,7 +24,7 @@ func Open(ctx context.Context, cfg Config) (*Files, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f := &Files{cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Name)}
+	f := &Files{cfg: cfg, metrics: newMetrics(cfg.Name)}
 	f.spares.init(&f.cfg)
 	if err := f.open(); err != nil {
 		for _, file := range f.files {
@@ -35,7 +35,7 @@ func Open(ctx context.Context, cfg Config) (*Files, error) {
 		}
 		return nil, fault.Wrap(fault.KindOf(err), "open lane", cfg.Dir, err)
 	}
-	f.metrics.watch(cfg.Registerer, cfg.Name, f)
+	f.metrics.register(cfg.Registerer, cfg.Name, f)
 	return f, nil
 }
 

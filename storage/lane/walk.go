@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"bytes"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -172,10 +173,6 @@ func check(raw []byte, h *head) string {
 
 // clean reports whether zeros follow the body.
 func (h *head) clean(raw []byte) bool {
-	for _, b := range raw[headSize+int(h.length):] {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
+	rest := raw[headSize+int(h.length):]
+	return bytes.Count(rest, []byte{0}) == len(rest)
 }

@@ -44,8 +44,8 @@ type Commit struct {
 	LSN  storage.LSN
 	Wall time.Time // to the millisecond, UTC
 	// Body holds the entries one behind the other. It never changes and may be kept.
-	// Bodies that follow each other share an allocation of at most 1 MiB (or of one
-	// body, when that is larger), which is free when the last of them is.
+	// Bodies that follow each other share an allocation, of 1 MiB or of two of them when
+	// that is more, which is free when the last of them is.
 	Body []byte
 	// Entries are in the order in which they were put. Valid during the call only.
 	Entries []Placed
