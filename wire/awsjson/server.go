@@ -325,30 +325,32 @@ func (x *exchange) decode(ctx context.Context) {
 func (x *exchange) perform(ctx context.Context, in any) {
 	var stream *Stream
 	if x.op.stream {
-		stream = &Stream{call: &x.call, w: x.w, control: http.NewResponseController(x.w), now: x.config.Now,
+		stream = &Stream{call: &x.call, w: x.w, control: http.NewResponseController(x.w),
 			begin: func(contentType string) { x.w.Header().Set("Content-Type", contentType) }}
 	}
 	out, err := x.op.call(ctx, &x.call, in, stream)
-	if stream != nil && stream.began {
-		x.out.Status, x.out.Out, x.out.Err = http.StatusOK, stream.sent, err
-		if err != nil && stream.broken == nil {
-			e := x.exception(err)
-			x.out.Type = e.Type
-			stream.exception(e)
-		}
-		return
-	}
-	if err != nil {
+	switch {
+	case stream != nil && (stream.began || err == nil):
+		x.finish(stream, err)
+	case err != nil:
 		x.out.Err = err
 		x.fail(x.exception(err))
-		return
+	default:
+		x.answer(out)
 	}
-	if stream != nil {
-		_ = stream.Start() // a stream without events is one all the same
-		x.out.Status, x.out.Out = http.StatusOK, stream.sent
-		return
+}
+
+// finish ends an event stream; one without events is one all the same.
+func (x *exchange) finish(s *Stream, err error) {
+	if err == nil {
+		err = s.Start()
+	} else if s.broken == nil {
+		e := x.exception(err)
+		x.out.Type = e.Type
+		s.exception(e)
 	}
-	x.answer(out)
+	s.end()
+	x.out.Status, x.out.Out, x.out.Err = http.StatusOK, s.sent, err
 }
 
 // exception words an error for the wire.

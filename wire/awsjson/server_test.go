@@ -1,15 +1,19 @@
 package awsjson
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func ask(s *Server, target, content string, body io.Reader) *httptest.ResponseRecorder {
@@ -188,4 +192,28 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	done.Wait()
+}
+
+func TestAConnectionOutlivesItsEventStream(t *testing.T) {
+	server := httptest.NewServer(toyServer(t, func(c *Config) {
+		c.Now = func() time.Time { return time.Unix(1, 0) } // a clock of its own is none for sockets
+	}))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	for _, op := range []string{"Watch", "Nothing", "Watch", "Echo"} {
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nX-Amz-Target: Toy_20260101.%s\r\nContent-Length: 2\r\n"+
+			"Authorization: A Credential=a, SignedHeaders=b, Signature=c\r\nX-Amz-Date: d\r\n\r\n{}", TypeJSON, op)
+		w, err := http.ReadResponse(r, &http.Request{Method: http.MethodPost})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, w.Body); err != nil || w.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s, %v", op, w.Status, err)
+		}
+	}
 }

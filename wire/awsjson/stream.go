@@ -17,7 +17,6 @@ type Stream struct {
 	call    *Call
 	w       http.ResponseWriter
 	control *http.ResponseController
-	now     func() time.Time
 	begin   func(contentType string) // writes the headers that every answer has
 	began   bool
 	broken  error
@@ -62,12 +61,20 @@ func (s *Stream) exception(e *Error) {
 	_ = s.write(eventstream.AppendException(s.frame[:0], e.Type, s.call.Format.ContentType(), s.payload))
 }
 
+// end leaves the connection to the next request as it was.
+func (s *Stream) end() {
+	if s.began && s.broken == nil {
+		_ = s.control.SetWriteDeadline(time.Time{}) // it could be set, so it can be taken back
+	}
+}
+
 func (s *Stream) write(frame []byte) error {
 	if s.broken != nil {
 		return s.broken
 	}
 	s.frame = frame
-	if err := s.control.SetWriteDeadline(s.now().Add(eventWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// Sockets go by the machine's clock, whatever Config.Now says.
+	if err := s.control.SetWriteDeadline(time.Now().Add(eventWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		s.broken = err
 		return err
 	}
