@@ -4,7 +4,7 @@
 // to bench.json. docs/design/performance.md says what they are and how they are taken.
 //
 //	go run ./bench                      every figure; about ten minutes
-//	go run ./bench -cameras 100 -only ingest -peer /path/to/mediamtx
+//	go run ./bench -cameras 100@3 -only ingest -peer /path/to/mediamtx
 //	go run ./bench -long                 clips of ten million stored fragments, too
 package main
 
@@ -83,7 +83,7 @@ func run(args []string) error {
 		return sink(args[1], args[2])
 	}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	counts := fs.String("cameras", "10,50,100,200", "numbers of cameras to measure")
+	counts := fs.String("cameras", "10,50,100,200,100@3", "numbers of cameras to measure, with @ the Mb/s of each (4)")
 	small := fs.Int("small", 1000, "number of small cameras that connect at once; 0 leaves that out")
 	only := fs.String("only", "", "start, ingest, small, picture, play, history or glass; empty is all")
 	seconds := fs.Duration("for", 20*time.Second, "window of each measurement")
@@ -113,11 +113,11 @@ func run(args []string) error {
 	}
 	if wants("ingest") {
 		for _, text := range strings.Split(*counts, ",") {
-			n, err := strconv.Atoi(text)
+			n, rate, err := fleetOf(text)
 			if err != nil {
 				return err
 			}
-			if err := b.ingest(ctx, n, load{bitrate: 4_000_000, fps: 25, gop: 50, audio: true}, fmt.Sprintf("%d x 1080p 4 Mb/s", n)); err != nil {
+			if err := b.ingest(ctx, n, load{bitrate: int(rate * 1e6), fps: 25, gop: 50, audio: true}, fmt.Sprintf("%d x 1080p %.3g Mb/s", n, rate)); err != nil {
 				return err
 			}
 		}
@@ -148,6 +148,19 @@ func run(args []string) error {
 		}
 	}
 	return b.print()
+}
+
+// fleetOf reads a number of cameras and their Mb/s.
+func fleetOf(text string) (n int, rate float64, err error) {
+	number, each, ok := strings.Cut(text, "@")
+	if !ok {
+		each = "4"
+	}
+	if n, err = strconv.Atoi(number); err != nil {
+		return 0, 0, err
+	}
+	rate, err = strconv.ParseFloat(each, 64)
+	return n, rate, err
 }
 
 func (b *bench) add(f figure) {

@@ -70,6 +70,16 @@ func Open(t testing.TB) *Rig {
 	return r
 }
 
+// OpenLong starts a rig for a history that is recorded much faster than it passed: its
+// chunks are an hour long, as many small ones would take the disk too long.
+func OpenLong(t testing.TB) *Rig {
+	t.Helper()
+	c := &Clock{now: Epoch}
+	r := openSpan(t, c, time.Hour)
+	r.Clock = c
+	return r
+}
+
 // OpenLive starts a rig on the machine's time.
 func OpenLive(t testing.TB) *Rig {
 	t.Helper()
@@ -77,6 +87,12 @@ func OpenLive(t testing.TB) *Rig {
 }
 
 func open(t testing.TB, clock host.Clock) *Rig {
+	t.Helper()
+	return openSpan(t, clock, 0)
+}
+
+// openSpan starts a rig with chunks of a length, 0: the usual.
+func openSpan(t testing.TB, clock host.Clock, span time.Duration) *Rig {
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -90,7 +106,8 @@ func open(t testing.TB, clock host.Clock) *Rig {
 	must(err)
 	db, err := meta.Open(context.Background(), meta.Config{Path: filepath.Join(dir, "meta.db")})
 	must(err)
-	store, err := fragments.Open(context.Background(), fragments.Config{Dir: filepath.Join(dir, "tmp"), Bucket: bucket, Meta: db, Clock: clock})
+	store, err := fragments.Open(context.Background(), fragments.Config{Dir: filepath.Join(dir, "tmp"), Bucket: bucket, Meta: db, Clock: clock,
+		ChunkSpan: span})
 	must(err)
 	hub := streams.NewHub(streams.HubConfig{Store: store, Clock: clock})
 	var running sync.WaitGroup
