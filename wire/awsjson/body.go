@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Buffers come in powers of two between these, each size with a pool of its own; what
@@ -63,6 +64,14 @@ func (b *budget) take(n int) bool {
 }
 
 func (b *budget) give(n int) { b.held.Add(int64(-n)) }
+
+// How long a whole body may take to come, and an answer that does not fit into the
+// socket's buffers to leave: 16 MiB at 2 Mbit/s.
+const (
+	bodyWait     = 64 * time.Second
+	answerWait   = bodyWait
+	answerAtOnce = 64 << 10
+)
 
 // readBody reads r's body into a buffer of the pools. Memory follows what has arrived,
 // not what the header promises, beyond the first 64 KiB.

@@ -137,7 +137,12 @@ func (x *exchange) serve() {
 	if x.op = ops[name]; x.op != nil {
 		x.call.Target, x.call.Operation = service, name
 	}
+	control := http.NewResponseController(x.w)
+	bounded := control.SetReadDeadline(time.Now().Add(bodyWait)) == nil
 	body, err := x.readBody(x.r)
+	if bounded && err == nil {
+		_ = control.SetReadDeadline(time.Time{}) // it could be set, so it can be taken back
+	}
 	if err != nil {
 		x.unread(err)
 		return
@@ -418,6 +423,12 @@ func (x *exchange) send(status int, content string, body []byte) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.out.Status, x.out.Out = status, len(body)
+	if len(body) > answerAtOnce {
+		control := http.NewResponseController(x.w)
+		if control.SetWriteDeadline(time.Now().Add(answerWait)) == nil {
+			defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+		}
+	}
 	x.w.WriteHeader(status)
 	if len(body) > 0 {
 		if _, err := x.w.Write(body); err != nil && x.out.Err == nil {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,5 +216,37 @@ func TestAConnectionOutlivesItsEventStream(t *testing.T) {
 		if _, err := io.Copy(io.Discard, w.Body); err != nil || w.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s, %v", op, w.Status, err)
 		}
+	}
+}
+
+// clocked notes the deadlines that are set, by how far off they are.
+type clocked struct {
+	*httptest.ResponseRecorder
+	reads, writes []bool // true: a time that is still to come; false: none any more
+}
+
+func (c *clocked) SetReadDeadline(t time.Time) error {
+	c.reads = append(c.reads, time.Until(t) > 0)
+	return nil
+}
+
+func (c *clocked) SetWriteDeadline(t time.Time) error {
+	c.writes = append(c.writes, time.Until(t) > 0)
+	return nil
+}
+
+func TestBodiesAndLargeAnswersHaveDeadlines(t *testing.T) {
+	s := toyServer(t, func(c *Config) {
+		c.Services[0].Handlers[0] = Handle("Echo", func(context.Context, *Call, *toyInput) (*toyInput, error) {
+			long := strings.Repeat("x", answerAtOnce)
+			return &toyInput{Secret: &long}, nil
+		})
+	})
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}"))
+	r.Header = http.Header{"X-Amz-Target": {"Toy_20260101.Echo"}, "Content-Type": {TypeJSON}, "Date": {"d"}, "Authorization": {"A Credential=a,Signature=b,SignedHeaders=c"}}
+	w := &clocked{ResponseRecorder: httptest.NewRecorder()}
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusOK || !slices.Equal(w.reads, []bool{true, false}) || !slices.Equal(w.writes, []bool{true, false}) {
+		t.Errorf("%d, reading %v, writing %v", w.Code, w.reads, w.writes)
 	}
 }
