@@ -65,7 +65,7 @@ func subscribeToShard(ctx context.Context, r *request, in *shape.SubscribeToShar
 	defer release()
 	r.s.metrics.subscriptions.Inc()
 	defer r.s.metrics.subscriptions.Dec()
-	err = (&subscriber{r: r, ctx: held, st: st, log: log, shard: id, position: position, out: out}).run()
+	err = (&subscriber{r: r, ctx: held, st: st, consumer: c.Name, log: log, shard: id, position: position, out: out}).run()
 	return r.endOf(held, err, st, c, id)
 }
 
@@ -92,6 +92,7 @@ type subscriber struct {
 	r        *request
 	ctx      context.Context
 	st       *datastream.Stream
+	consumer string
 	log      *records.Log
 	shard    records.ShardID
 	position records.Position
@@ -154,6 +155,7 @@ func (s *subscriber) wait(p records.Position, d time.Duration) error {
 func (s *subscriber) send(page *records.Page) error {
 	e := &s.event
 	e.N, e.View = len(page.Records), view(page)
+	s.st.Progress(s.consumer, s.shard, page.Behind)
 	e.MillisBehindLatest = page.Behind.Milliseconds()
 	e.Continuation, e.ChildShards = e.Continuation[:0], nil
 	if page.Ended {

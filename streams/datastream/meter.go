@@ -19,8 +19,10 @@ const (
 // meter counts what goes through the shards of a stream, and holds back what is too much.
 // A shard's counters are made when it is first used; nothing is allocated after that.
 type meter struct {
-	shards atomic.Pointer[[]*shardMeter] // by index; grows, never shrinks
-	mu     sync.Mutex                    // one growth at a time
+	shards   atomic.Pointer[[]*shardMeter] // by index; grows, never shrinks
+	mu       sync.Mutex                    // one growth at a time
+	rates    rates
+	progress progress
 }
 
 // shardMeter is one shard's. The buckets are times (GCRA): when the bucket would be full
@@ -29,6 +31,7 @@ type shardMeter struct {
 	inBytes, inRecords, outBytes, outRecords atomic.Int64
 	writeRefused, readRefused                atomic.Int64
 	behind                                   atomic.Int64 // ms, of the last read; -1: none
+	hot                                      hotKeys
 
 	writeBytesFull, writeRecordsFull, readBytesFull, readCallsFull atomic.Int64
 }
@@ -63,6 +66,7 @@ func (m *meter) grow(id records.ShardID) *shardMeter {
 	grown := make([]*shardMeter, max(len(list), int(id)+1))
 	copy(grown, list)
 	grown[id] = &shardMeter{}
+	grown[id].behind.Store(-1)
 	m.shards.Store(&grown)
 	return grown[id]
 }
@@ -70,7 +74,7 @@ func (m *meter) grow(id records.ShardID) *shardMeter {
 // put counts what was stored, and what was refused.
 func (m *meter) put(in []records.Input, out []records.Placed) {
 	for i := 0; i < len(out); {
-		shard, n, bytes, refused := out[i].Shard, 0, 0, 0
+		shard, first, n, bytes, refused := out[i].Shard, i, 0, 0, 0
 		for ; i < len(out) && out[i].Shard == shard; i++ {
 			if out[i].Err != nil {
 				refused++
@@ -85,6 +89,7 @@ func (m *meter) put(in []records.Input, out []records.Placed) {
 		s := m.at(shard)
 		s.inRecords.Add(int64(n))
 		s.inBytes.Add(int64(bytes))
+		s.hot.note(in[first:i])
 		if refused > 0 {
 			s.writeRefused.Add(int64(refused))
 		}

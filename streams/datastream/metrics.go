@@ -32,7 +32,7 @@ func exported() map[string]metric {
 		"ReadProvisionedThroughputExceeded": {"read_throttled_total", "Reads refused by the shard's limits.", prometheus.CounterValue,
 			func(m *shardMeter) float64 { return float64(m.readRefused.Load()) }},
 		"IteratorAgeMilliseconds": {"iterator_age_seconds", "How far the last read was behind the newest record.", prometheus.GaugeValue,
-			func(m *shardMeter) float64 { return float64(m.behind.Load()) / 1000 }},
+			func(m *shardMeter) float64 { return max(0, float64(m.behind.Load())/1000) }},
 	}
 }
 
