@@ -294,6 +294,7 @@ func (r *reading) entry(h *header, rows []byte, want Position) error {
 		}
 		rows = rest
 		if i < want.index {
+			r.last = max(r.last, i)
 			continue
 		}
 		if err := r.take(i, h.arrival, at, key, data, h.flags&flagSealed != 0, want); err != nil {
