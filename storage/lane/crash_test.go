@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -147,21 +148,24 @@ func (g *ledger) append(f *Files, rng *rand.Rand) error {
 // operations, boots with what the disk may hold then, checks, goes on and cuts again.
 // PENSTOCK_CRASH_POINTS says how often; a failure names the seed.
 func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
-	total := points(t, "PENSTOCK_CRASH_POINTS", 3000)
-	var wg sync.WaitGroup
-	workers := runtime.GOMAXPROCS(0)
-	for w := range workers {
+	total := int64(points(t, "PENSTOCK_CRASH_POINTS", 2000))
+	var (
+		wg         sync.WaitGroup
+		seed, cuts atomic.Int64
+	)
+	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for i := w; i < total/10+1 && !t.Failed(); i += workers {
-				tenCuts(t, uint64(i))
+			for cuts.Load() < total && !t.Failed() {
+				cuts.Add(tenLives(t, uint64(seed.Add(1))))
 			}
 		})
 	}
 	wg.Wait()
+	t.Logf("%d cuts in the middle of an operation, on %d disks", cuts.Load(), seed.Load())
 }
 
-// tenCuts is the story of one disk.
-func tenCuts(t *testing.T, seed uint64) {
+// tenLives is the story of one disk. It returns how many lives ended during an operation.
+func tenLives(t *testing.T, seed uint64) (cuts int64) {
 	rng := rand.New(rand.NewPCG(seed, 4))
 	fsys, g := crashfs.New(crashfs.Config{}), newLedger()
 	defer func() {
@@ -175,6 +179,9 @@ func tenCuts(t *testing.T, seed uint64) {
 		if err != nil && !fsys.Crashed() {
 			panic(err)
 		}
+		if fsys.Crashed() {
+			cuts++
+		}
 		if rng.IntN(4) == 0 {
 			fsys = fsys.Kill()
 		} else {
@@ -185,6 +192,7 @@ func tenCuts(t *testing.T, seed uint64) {
 	if err := g.live(fsys, rng, 30); err != nil {
 		panic(err)
 	}
+	return cuts
 }
 
 // TestEachOperationMayFail makes the nth operation of each kind fail, for each n: the
@@ -197,7 +205,7 @@ func TestEachOperationMayFail(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
-			for nth := 1; nth <= 60; nth += 1 + nth/20 {
+			for nth := 1; nth <= 60; nth += 1 + nth/8 {
 				for _, count := range []int{1, -1} {
 					failing(t, kind, nth, count, cause)
 				}

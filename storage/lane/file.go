@@ -21,10 +21,12 @@ type file struct {
 	size int64 // it is filled or reserved up to here
 	end  int64 // behind the last batch
 
-	// readers and gone are guarded by Files.mu: who holds the file open, and whether it
-	// is trimmed, so that the last of them does away with it.
+	// readers, gone and keep are guarded by Files.mu: who holds the file open, and
+	// whether it is trimmed, so that the last of them does away with it, or only closes
+	// it, because its name is another's by now or it is not durably trimmed.
 	readers int
 	gone    bool
+	keep    bool
 
 	index index
 }
@@ -127,9 +129,9 @@ func (x *index) load(file *file, name string, until storage.LSN) error {
 	}
 }
 
-// hold returns the file that lsn is in, which stays as it is until release, and the
-// number that its successor begins with, 0 for the newest. Without one it returns the
-// oldest file that begins above lsn, or nil.
+// hold returns the file that lsn is in, or the oldest when that begins above lsn, and the
+// number that its successor begins with, 0 for the newest. It stays as it is until
+// release. nil: there is no file, or the lane is closed.
 func (f *Files) hold(lsn storage.LSN) (held *file, until storage.LSN) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -160,7 +162,7 @@ func (f *Files) release(file *file) {
 
 // drop closes file when nobody reads it; the last reader does else. f.mu is held.
 func (f *Files) drop(file *file) {
-	file.gone = true
+	file.gone, file.keep = true, true
 	if file.readers == 0 {
 		f.closeFile(file)
 	}
@@ -175,14 +177,14 @@ func (f *Files) closeFile(file *file) {
 // retire does away with a trimmed file that nobody reads: it becomes a spare, or goes.
 func (f *Files) retire(file *file) {
 	f.mu.RLock()
-	closed := f.closed
+	keep := f.closed || file.keep // what is trimmed is removed at the next start
 	f.mu.RUnlock()
-	if !closed && f.spares.recycle(file) {
+	if !keep && f.spares.recycle(file) {
 		return
 	}
 	f.closeFile(file)
-	if closed {
-		return // what is trimmed is removed at the next start
+	if keep {
+		return
 	}
 	if err := f.cfg.FS.Remove(f.path(file.name)); err != nil {
 		f.cfg.Logger.Warn("remove a trimmed lane file", "file", f.path(file.name), "err", err)

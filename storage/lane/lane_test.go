@@ -55,7 +55,7 @@ func TestFilesAreALane(t *testing.T) {
 		lanetest.Run(t, func(t *testing.T) storage.Lane { return open(t, small(crashfs.New(crashfs.Config{}), "wal/0")) })
 	})
 	t.Run("in large files", func(t *testing.T) {
-		lanetest.Run(t, func(t *testing.T) storage.Lane { return open(t, Config{Dir: t.TempDir()}) })
+		lanetest.Run(t, func(t *testing.T) storage.Lane { return open(t, Config{Dir: t.TempDir(), FS: noSync{}}) })
 	})
 }
 
@@ -300,5 +300,72 @@ func TestMetricsTellOfAFailure(t *testing.T) {
 	}
 	if err := f.Fence(t.Context(), 2); !errors.Is(err, syscall.EIO) {
 		t.Errorf("fence after a failed sync: %v", err)
+	}
+}
+
+// TestAFileIsReplacedUnderAReader: the newest file holds nothing and is too small, so that
+// another takes its name while someone holds it.
+func TestAFileIsReplacedUnderAReader(t *testing.T) {
+	fsys := crashfs.New(crashfs.Config{})
+	f := open(t, small(fsys, "l"))
+	lanetest.Fill(t, f, 1, 30)
+	closeLane(t, f)
+	if err := fsys.WriteFile("l/"+logName(31), make([]byte, pageSize)); err != nil {
+		t.Fatal(err)
+	}
+	f = open(t, small(fsys, "l"))
+	held, _ := f.hold(31)
+	if held.first != 31 {
+		t.Fatalf("held %s", held.name)
+	}
+	if err := f.Fence(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Append(t.Context(), 1, lanetest.Wall(31), 31, [][]byte{make([]byte, 3*pageSize)}); err != nil {
+		t.Fatal(err)
+	}
+	f.release(held)
+	if err := f.ReadAt(t.Context(), 31, 0, make([]byte, 3*pageSize)); err != nil {
+		t.Error(err)
+	}
+	closeLane(t, f)
+	f = open(t, small(fsys, "l"))
+	if _, next := f.Bounds(); next != 32 || len(f.Recovery().Damage) > 0 {
+		t.Errorf("the next is %d; %+v", next, f.Recovery())
+	}
+}
+
+// TestATrimThatFailsKeepsTheFiles: they are not durably trimmed, so nothing may happen to
+// them, not even when the last reader lets go.
+func TestATrimThatFailsKeepsTheFiles(t *testing.T) {
+	fsys := crashfs.New(crashfs.Config{})
+	f := open(t, small(fsys, "l"))
+	lanetest.Fill(t, f, 1, 60)
+	held, _ := f.hold(1)
+	fsys.Fail(crashfs.Sync, 1, 1, syscall.EIO)
+	if err := f.Trim(t.Context(), 50); !errors.Is(err, syscall.EIO) {
+		t.Errorf("trim: %v", err)
+	}
+	f.release(held)
+	if _, err := fsys.Stat("l/" + held.name); err != nil {
+		t.Errorf("the file is gone: %v", err)
+	}
+}
+
+func TestAClosedLaneSaysSo(t *testing.T) {
+	f := open(t, small(crashfs.New(crashfs.Config{}), "l"))
+	lanetest.Fill(t, f, 1, 9)
+	closeLane(t, f)
+	_, aerr := f.Append(t.Context(), 1, lanetest.Wall(1), 1, [][]byte{{1}})
+	var rerr error
+	for _, err := range f.Replay(t.Context(), 1) {
+		rerr = err
+	}
+	for name, err := range map[string]error{
+		"append": aerr, "replay": rerr, "fence": f.Fence(t.Context(), 2), "readat": f.ReadAt(t.Context(), 1, 0, make([]byte, 1)),
+	} {
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

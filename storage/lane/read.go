@@ -23,6 +23,7 @@ func (f *Files) Replay(ctx context.Context, from storage.LSN) iter.Seq2[storage.
 		for {
 			file, until := f.hold(r.at)
 			if file == nil {
+				r.closed()
 				return
 			}
 			more := r.file(ctx, file, until)
@@ -68,6 +69,16 @@ func (r *replay) damage(file *file, d *storage.Damage) bool {
 func (r *replay) fail(err error) bool {
 	r.yield(storage.Batch{LSN: r.at}, err)
 	return false
+}
+
+// closed yields an error when it is Close that ends the replay.
+func (r *replay) closed() {
+	r.f.mu.RLock()
+	closed := r.f.closed
+	r.f.mu.RUnlock()
+	if closed {
+		r.fail(fault.New(fault.Unavailable, "replay lane", r.f.cfg.Dir, "closed"))
+	}
 }
 
 // file yields what file has from r.at on, and reports whether to go on behind it.
@@ -227,17 +238,13 @@ func (f *Files) Trim(ctx context.Context, before storage.LSN) error {
 	var idle []*file
 	f.mu.Lock()
 	for _, file := range gone {
-		file.gone = true
+		file.gone, file.keep = true, err != nil // not durably trimmed, it must stay
 		if file.readers == 0 {
 			idle = append(idle, file)
 		}
 	}
 	f.mu.Unlock()
 	for _, file := range idle {
-		if err != nil { // not durably trimmed: it must stay
-			f.closeFile(file)
-			continue
-		}
 		f.retire(file)
 	}
 	return err

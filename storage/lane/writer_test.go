@@ -300,7 +300,7 @@ func TestPutDoesNotAllocateForEachEntry(t *testing.T) {
 // TestConcurrentWritersLoseNothingInAPowerCut has many goroutines put through a Writer
 // until the power goes; who was told, finds it.
 func TestConcurrentWritersLoseNothingInAPowerCut(t *testing.T) {
-	for seed := range uint64(points(t, "PENSTOCK_CRASH_POINTS", 3000) / 30) {
+	for seed := range uint64(points(t, "PENSTOCK_CRASH_POINTS", 2000) / 30) {
 		rng := rand.New(rand.NewPCG(seed, 8))
 		fsys := crashfs.New(crashfs.Config{})
 		fsys.CrashAt(20 + rng.Int64N(100))
