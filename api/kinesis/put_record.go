@@ -30,7 +30,7 @@ func putRecord(r *request, in *shape.PutRecordInput) (*shape.PutRecordOutput, er
 	if in.SequenceNumberForOrdering != "" {
 		// Numbers of a shard rise with time: any that is not of the future is passed.
 		seq, err := records.ParseSeq(in.SequenceNumberForOrdering)
-		if err != nil || seq.Time().After(r.s.c.Clock.Now()) {
+		if err != nil || seq.Version() == 0 || seq.Time().After(r.s.c.Clock.Now()) {
 			return nil, invalidArgument("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
 				in.SequenceNumberForOrdering, st.Name(), st.Account())
 		}

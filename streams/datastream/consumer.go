@@ -40,6 +40,8 @@ func (s *Stream) putConsumer(c Consumer) {
 		list = slices.Insert(list, i, c)
 	}
 	s.readers.Store(&list)
+	close(s.readersChanged)
+	s.readersChanged = make(chan struct{})
 }
 
 // saveConsumer writes c down; an empty Status deletes it.
@@ -100,7 +102,7 @@ func (s *Stream) Register(ctx context.Context, name string, tags map[string]stri
 	}
 	s.lastMade[name] = second
 	if c.Status == Creating {
-		s.c.later(func(ctx context.Context) { s.finishConsumer(ctx, c) })
+		s.pass(c)
 	} else {
 		c.Status = Creating // what the answer to the call says, as the service's does
 	}
@@ -126,9 +128,15 @@ func (s *Stream) Deregister(ctx context.Context, name string) error {
 		return err
 	}
 	if c.Status == Deleting {
-		s.c.later(func(ctx context.Context) { s.finishConsumer(ctx, c) })
+		s.pass(c)
 	}
 	return nil
+}
+
+// pass has a consumer taken out of the state that it is in, beside all else. The caller
+// holds s.mu.
+func (s *Stream) pass(c Consumer) {
+	s.c.later(func(ctx context.Context) { s.finishConsumer(ctx, c) })
 }
 
 // finishConsumer takes a consumer out of the state that it was seen in.

@@ -117,18 +117,28 @@ func (c *Catalogue) begin(ctx context.Context, s *Stream) error {
 	return s.Settled(ctx)
 }
 
-// Settled waits until nothing is pending: the stream is ACTIVE, or gone.
+// Settled waits until nothing is pending: the stream is ACTIVE, or gone, and so is each
+// consumer.
 func (s *Stream) Settled(ctx context.Context) error {
-	s.mu.Lock()
-	settled := s.settled
-	s.mu.Unlock()
-	select {
-	case <-settled:
-		return nil
-	case <-s.c.ended:
-		return fault.New(fault.Unavailable, "change data stream", s.name, "the server is stopping; the change goes on when it is back")
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		s.mu.Lock()
+		wait, passing := s.settled, s.pending.Load() != nil
+		for _, c := range s.Consumers() {
+			if !passing && c.Status != Active {
+				wait, passing = s.readersChanged, true
+			}
+		}
+		s.mu.Unlock()
+		if !passing {
+			return nil
+		}
+		select {
+		case <-wait:
+		case <-s.c.ended:
+			return fault.New(fault.Unavailable, "change data stream", s.name, "the server is stopping; the change goes on when it is back")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

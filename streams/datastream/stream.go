@@ -24,18 +24,20 @@ type Stream struct {
 	gate    records.Gate  // made once
 	gone    chan struct{} // closed when the stream begins to be deleted
 
-	mu        sync.Mutex    // one change at a time; not held while records work
-	settled   chan struct{} // closed when nothing is pending; under mu
-	settling  bool          // a goroutine works on pending; under mu
-	goneOnce  sync.Once
-	sealedKey []byte           // under mu
-	lastMade  map[string]int64 // seconds in the ARN of the last consumer of a name; under mu
-	rehashed  []int64          // seconds of UpdateShardCount in the last 24 h; under mu
+	mu      sync.Mutex    // one change at a time; not held while records work
+	settled chan struct{} // closed when nothing is pending; under mu
+	// readersChanged is closed with each change of readers, and made anew; under mu
+	readersChanged chan struct{}
+	settling       bool // a goroutine works on pending; under mu
+	goneOnce       sync.Once
+	sealedKey      []byte           // under mu
+	lastMade       map[string]int64 // seconds in the ARN of the last consumer of a name; under mu
+	rehashed       []int64          // seconds of UpdateShardCount in the last 24 h; under mu
 }
 
 func (c *Catalogue) stream(i *Info, t *task) *Stream {
 	s := &Stream{c: c, id: i.ID, account: i.Account, region: i.Region, name: i.Name, arn: i.ARN(), sid: i.StreamID,
-		gone: make(chan struct{}), settled: make(chan struct{}), lastMade: map[string]int64{}}
+		gone: make(chan struct{}), settled: make(chan struct{}), readersChanged: make(chan struct{}), lastMade: map[string]int64{}}
 	s.info.Store(i)
 	s.pending.Store(t)
 	s.readers.Store(new([]Consumer))
@@ -97,9 +99,11 @@ func (s *Stream) Put(ctx context.Context, in []records.Input, out []records.Plac
 	if info.Mode == Provisioned && !s.c.c.NoLimits {
 		gate = s.gate
 	}
+	begin := s.c.now()
 	if err := log.Put(ctx, in, out, gate); err != nil {
 		return err
 	}
+	s.meter.rates.puts.observe(s.c.now() - begin)
 	s.meter.put(in, out)
 	return nil
 }
