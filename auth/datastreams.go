@@ -13,17 +13,18 @@ import (
 // The actions of Kinesis Data Streams that native doors ask for, too. The AWS door asks
 // for "kinesis:" and the operation's name.
 const (
-	DataCreateStream   Action = "kinesis:CreateStream"
-	DataDescribeStream Action = "kinesis:DescribeStream"
-	DataListStreams    Action = "kinesis:ListStreams"
-	DataDeleteStream   Action = "kinesis:DeleteStream"
-	DataListShards     Action = "kinesis:ListShards"
-	DataPutRecord      Action = "kinesis:PutRecord"
-	DataPutRecords     Action = "kinesis:PutRecords"
-	DataGetRecords     Action = "kinesis:GetRecords"
-	DataSplitShard     Action = "kinesis:SplitShard"
-	DataMergeShards    Action = "kinesis:MergeShards"
-	DataSubscribe      Action = "kinesis:SubscribeToShard"
+	DataCreateStream     Action = "kinesis:CreateStream"
+	DataDescribeStream   Action = "kinesis:DescribeStream"
+	DataListStreams      Action = "kinesis:ListStreams"
+	DataDeleteStream     Action = "kinesis:DeleteStream"
+	DataListShards       Action = "kinesis:ListShards"
+	DataPutRecord        Action = "kinesis:PutRecord"
+	DataPutRecords       Action = "kinesis:PutRecords"
+	DataGetRecords       Action = "kinesis:GetRecords"
+	DataSplitShard       Action = "kinesis:SplitShard"
+	DataMergeShards      Action = "kinesis:MergeShards"
+	DataUpdateShardCount Action = "kinesis:UpdateShardCount"
+	DataSubscribe        Action = "kinesis:SubscribeToShard"
 )
 
 // ResourcePolicy is a policy that hangs on a resource and names who it is for. It opens

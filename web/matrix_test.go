@@ -17,7 +17,17 @@ import (
 func allowed(role string, action auth.Action) (yes, known bool) {
 	watch := []auth.Action{auth.DescribeStream, auth.ListStreams, auth.ListFragments, auth.GetFragmentMedia, auth.GetClip, auth.GetImages, auth.GetHLS, auth.GetMedia}
 	operate := []auth.Action{auth.CreateStream, auth.UpdateStream, auth.DeleteStream, auth.Probe, auth.Discover, auth.ReadSystem, auth.ReadMetrics}
+	operate = append(operate, auth.DataDeleteStream, auth.DataSplitShard, auth.DataMergeShards, auth.DataUpdateShardCount, auth.DataCreateStream)
 	admin := []auth.Action{auth.ManageKeys}
+	if action == auth.DataDescribeStream || action == auth.DataListStreams { // no media, but what there is
+		switch role {
+		case auth.RoleProducer:
+			return action == auth.DataDescribeStream, true
+		case auth.RoleViewer:
+			return action == auth.DataListStreams, true
+		}
+		return role != "", true
+	}
 	known = slices.Contains(watch, action) || slices.Contains(operate, action) || slices.Contains(admin, action) || action == auth.SetOwn
 	switch role {
 	case auth.RoleAdmin:
@@ -88,22 +98,22 @@ func expected(rt route, c caller) (string, func(int) bool) {
 	switch {
 	case c.status != 0:
 		return exactly(c.status)
-	case rt.On == toStream && c.blind:
+	case (rt.On == toStream || rt.On == toData) && c.blind:
 		return exactly(http.StatusNotFound)
-	case rt.On == toSelf && rt.Path != "/v1/streams":
+	case rt.On == toSelf && rt.Path != "/v1/streams" && rt.Path != "/v1/data":
 		return "let in", through
 	case rt.On == toServer && c.name == "other account":
 		return exactly(http.StatusForbidden)
 	case c.name == "viewer of another camera":
-		if rt.Action == auth.ListStreams {
+		if rt.Action == auth.ListStreams || rt.Action == auth.DataListStreams {
 			return "let in", through
 		}
 		return exactly(http.StatusForbidden)
-	case !yes && rt.On == toStream:
+	case !yes && (rt.On == toStream || rt.On == toData):
 		return "403 or 404", func(got int) bool { return got == http.StatusForbidden || got == http.StatusNotFound }
 	case !yes:
 		return exactly(http.StatusForbidden)
-	case rt.On == toStream:
+	case rt.On == toStream || rt.On == toData:
 		return "let in", func(got int) bool { return through(got) || got == http.StatusNotFound }
 	}
 	return "let in", through
@@ -114,7 +124,7 @@ func expected(rt route, c caller) (string, func(int) bool) {
 func (s *site) ask(rt route, st streams.Stream, token string) int {
 	path := strings.NewReplacer("{name}", st.Name, "{id}", "PSAKNOSUCHKEY", "{file}", "1.mp4", "{profile}", "heap").Replace(rt.Path)
 	body := `{"no such member": 1}`
-	if rt.Path == "/v1/streams" && rt.Method == http.MethodPost {
+	if (rt.Path == "/v1/streams" || rt.Path == "/v1/data") && rt.Method == http.MethodPost {
 		body = `{"name":"made-` + strings.ToLower(strings.Trim(token[:min(len(token), 10)], "_")) + `"}`
 	}
 	if rt.Method == http.MethodDelete && rt.On == toStream {
@@ -135,7 +145,7 @@ func (s *site) ask(rt route, st streams.Stream, token string) int {
 // let in. Creating asks auth inside its handler and stays as it is.
 func inert(routes []route) []route {
 	for i, rt := range routes {
-		if rt.Path == "/v1/streams" && rt.Method == http.MethodPost {
+		if (rt.Path == "/v1/streams" || rt.Path == "/v1/data") && rt.Method == http.MethodPost {
 			continue
 		}
 		routes[i].Handle = func(c *call) error { c.w.WriteHeader(http.StatusOK); return nil }

@@ -28,6 +28,9 @@ func schemas() map[string]any {
 			Token   string    `json:"token"`
 			Expires time.Time `json:"expires"`
 		}{},
+		"DataStreams": struct {
+			Streams []dataView `json:"streams"`
+		}{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
 		"Timeline": timelineView{}, "Fragments": struct {
 			Fragments []struct{} `json:"fragments"`
 			Next      string     `json:"next,omitempty"`

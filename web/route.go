@@ -10,6 +10,7 @@ import (
 	"penstock/auth"
 	"penstock/internal/fault"
 	"penstock/streams"
+	"penstock/streams/datastream"
 	"penstock/wire/sigv4"
 )
 
@@ -22,6 +23,7 @@ const (
 	toServer                // the server as a whole, all accounts: only its own account may
 	toAccount               // the caller's account as a whole; a handler that shows streams asks again for each
 	toStream                // the stream of the path
+	toData                  // the data stream of the path
 )
 
 // door says which proofs a route takes beside a bearer token.
@@ -59,6 +61,7 @@ type call struct {
 	principal auth.Principal
 	session   auth.Session // of the cookie; zero with another proof
 	stream    streams.Stream
+	data      *datastream.Stream
 	object    string // of the audit log, where a handler knows it better than the path
 }
 
@@ -94,7 +97,7 @@ func (s *Server) enter(rt route, w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	if rt.On == toStream || rt.On == toAccount || rt.On == toServer {
+	if rt.On != toSelf && rt.On != toNobody {
 		// A revoked key ends what it started: the request's context falls with it.
 		ctx, release := s.c.Auth.Hold(r.Context(), c.principal, rt.Action, c.resource(rt.On), c.context())
 		defer release()
@@ -123,6 +126,8 @@ func (s *Server) admit(rt route, c *call) error {
 		return nil
 	case toStream:
 		return s.admitToStream(rt, c)
+	case toData:
+		return s.admitToData(rt, c)
 	}
 	return c.may(rt.Action, c.resource(rt.On))
 }
@@ -150,6 +155,8 @@ func (c *call) resource(on target) string {
 	switch on {
 	case toStream:
 		return c.stream.ARN()
+	case toData:
+		return c.data.ARN()
 	case toAccount:
 		return auth.SystemARN(c.principal.Account)
 	}

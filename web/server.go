@@ -36,6 +36,7 @@ import (
 	"penstock/playback/live"
 	"penstock/playback/still"
 	"penstock/streams"
+	"penstock/streams/datastream"
 	"penstock/web/console"
 )
 
@@ -58,6 +59,7 @@ const (
 type Config struct {
 	Auth      *auth.Authority
 	Catalogue *streams.Catalogue
+	Data      *datastream.Catalogue
 	Hub       *streams.Hub
 	Store     *fragments.Store
 	HLS       *hls.Server
@@ -108,8 +110,8 @@ type Server struct {
 
 // New checks c and prepares to serve; it opens nothing.
 func New(c Config) (*Server, error) {
-	if c.Auth == nil || c.Catalogue == nil || c.Hub == nil || c.Store == nil {
-		return nil, fault.New(fault.Invalid, "make web server", "", "Auth, Catalogue, Hub and Store are required")
+	if c.Auth == nil || c.Catalogue == nil || c.Hub == nil || c.Store == nil || c.Data == nil {
+		return nil, fault.New(fault.Invalid, "make web server", "", "Auth, Catalogue, Data, Hub and Store are required")
 	}
 	if c.FS == nil {
 		c.FS = host.OS{}

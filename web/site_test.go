@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +19,11 @@ import (
 	"penstock/playback/hls"
 	"penstock/playback/live"
 	"penstock/playback/still"
+	"penstock/records"
 	"penstock/storage/mem"
 	"penstock/storage/meta"
 	"penstock/streams"
+	"penstock/streams/datastream"
 )
 
 // site is a server with real floors below it, for tests.
@@ -32,7 +35,7 @@ type site struct {
 func newSite(t *testing.T, change ...func(*auth.Config)) *site {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
-	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema()}})
+	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema(), datastream.Schema()}})
 	check(t, err)
 	t.Cleanup(func() { check(t, db.Close()) })
 	key, err := auth.NewMasterKey(make([]byte, 32))
@@ -50,7 +53,17 @@ func newSite(t *testing.T, change ...func(*auth.Config)) *site {
 		Erase: func(ctx context.Context, st streams.Stream) error { return hub.Erase(ctx, st) }})
 	check(t, err)
 	hub = streams.NewHub(streams.HubConfig{Store: store, Catalogue: catalogue})
-	c := Config{Auth: a, Catalogue: catalogue, Hub: hub, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
+	data, err := datastream.Open(ctx, datastream.Config{Meta: db, Sealer: a})
+	check(t, err)
+	kept, err := records.Open(ctx, records.Config{Dir: dir, Bucket: mem.New(mem.Config{}), Meta: db, Keys: data, Retention: data.Retention})
+	check(t, err)
+	data.Attach(kept)
+	var running sync.WaitGroup
+	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	running.Go(func() { check(t, kept.Run(lasting)) })
+	running.Go(func() { check(t, data.Run(lasting)) })
+	t.Cleanup(func() { stop(); running.Wait(); check(t, kept.Close()) })
+	c := Config{Auth: a, Catalogue: catalogue, Data: data, Hub: hub, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
 		Started: time.Now(), Gatherer: prometheus.NewRegistry(), Discover: onvif.New(onvif.Config{}), Probe: probe.New(probe.Config{})}
 	m := playback.NewMetrics(nil)
 	c.HLS, err = hls.New(hls.Config{Hub: hub, Metrics: m})
@@ -77,6 +90,8 @@ func check(t *testing.T, err error) {
 
 func (s *site) create(account, name string) streams.Stream {
 	s.t.Helper()
+	_, err := s.server.c.Data.Create(s.t.Context(), datastream.New{Account: account, Region: auth.DefaultRegion, Name: name, Shards: 2})
+	check(s.t, err)
 	st, err := s.server.c.Catalogue.Create(s.t.Context(), streams.Stream{Account: account, Name: name, Retention: time.Hour})
 	check(s.t, err)
 	return st

@@ -17,7 +17,7 @@ const socketPath = "/v1/streams/{name}/ws"
 
 // table is every route of the server. Paths of the AWS services join it with their issues.
 func table() []route {
-	const one = "/v1/streams/{name}"
+	const one, oneData = "/v1/streams/{name}", "/v1/data/{name}"
 	return []route{
 		{Method: "GET", Path: "/livez", On: toNobody, Summary: "The process is alive", Answer: "text/plain", Handle: alive},
 		{Method: "GET", Path: "/readyz", On: toNobody, Summary: "Media can be taken and persisted", Answer: "text/plain", Handle: ready},
@@ -56,5 +56,13 @@ func table() []route {
 		{Method: "GET", Path: one + "/clip.mp4", Action: auth.GetClip, On: toStream, Door: mediaDoor, Summary: "One MP4 of the window; byte ranges are honoured", Query: window(tokenParam), Answer: "video/mp4", Handle: showClip},
 		{Method: "GET", Path: one + "/still.jpg", Action: auth.GetImages, On: toStream, Door: mediaDoor, Summary: "The nearest frame at or before an instant", Query: tokened(param{"at", "RFC 3339 or -10m; newest when absent"}, param{"width", "pixels"}), Answer: "image/jpeg", Handle: showStill},
 		{Method: "GET", Path: socketPath, Action: auth.GetMedia, On: toStream, Door: mediaDoor, Summary: "Live fragmented MP4 over a WebSocket; one socket carries many streams", Query: tokened(), Answer: "video/mp4", Handle: liveSocket},
+
+		{Method: "GET", Path: "/v1/data", Action: auth.DataListStreams, On: toAccount, Summary: "Data streams that the caller may know of", Answer: "DataStreams", Handle: listData},
+		{Method: "POST", Path: "/v1/data", On: toSelf, Action: auth.DataCreateStream, Summary: "Create a data stream", Body: "NewDataStream", Answer: "DataStream", Handle: createData},
+		{Method: "GET", Path: oneData, Action: auth.DataDescribeStream, On: toData, Summary: "One data stream with its shards, their traffic and its consumers", Answer: "DataStream", Handle: showData},
+		{Method: "PATCH", Path: oneData, Action: auth.DataUpdateShardCount, On: toData, Summary: "Change the number of shards or the retention", Body: "DataStreamPatch", Answer: "DataStream", Handle: changeData},
+		{Method: "DELETE", Path: oneData, Action: auth.DataDeleteStream, On: toData, Summary: "Delete a data stream and its records", Handle: deleteData},
+		{Method: "POST", Path: oneData + "/split", Action: auth.DataSplitShard, On: toData, Summary: "Split a shard in two", Body: "Split", Answer: "DataStream", Handle: splitShard},
+		{Method: "POST", Path: oneData + "/merge", Action: auth.DataMergeShards, On: toData, Summary: "Merge two neighbouring shards", Body: "Merge", Answer: "DataStream", Handle: mergeShards},
 	}
 }
