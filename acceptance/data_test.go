@@ -232,6 +232,11 @@ func (l *ledger) put(ctx context.Context, w int, rng *rand.Rand) error {
 	for i := range batch {
 		batch[i] = newRecord(fmt.Sprintf("w%d-%d", w, rng.IntN(3)), numbers.Add(1), rng)
 	}
+	return l.send(ctx, batch)
+}
+
+// send puts records and remembers which the server acknowledged.
+func (l *ledger) send(ctx context.Context, batch []dataRecord) error {
 	type answer struct{ ShardID, SequenceNumber, ErrorCode string }
 	var out struct{ Records []answer }
 	if len(batch) == 1 {
@@ -347,16 +352,19 @@ func (s *server) drain(stream, shard, after string, each func(*dataRecord)) (end
 	}
 	var at struct{ ShardIterator string }
 	s.kds("GetShardIterator", in, &at)
-	for {
+	for n := 0; ; {
 		var page struct {
 			Records            []dataRecord
 			NextShardIterator  string
 			MillisBehindLatest int64
 		}
-		s.kds("GetRecords", object{"ShardIterator": at.ShardIterator, "Limit": 10_000}, &page)
+		if err := s.kinesis(context.Background(), "GetRecords", object{"ShardIterator": at.ShardIterator, "Limit": 10_000}, &page); err != nil {
+			s.t.Fatalf("GetRecords of %s after %d records behind %q: %v", shard, n, after, err)
+		}
 		for i := range page.Records {
 			each(&page.Records[i])
 		}
+		n += len(page.Records)
 		if page.NextShardIterator == "" {
 			return true
 		}
