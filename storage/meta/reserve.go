@@ -69,8 +69,17 @@ func (r *reserve) look() {
 		return
 	}
 	now := r.cfg.Clock.Now()
-	if since := now.Sub(r.tried); !r.held && since >= 0 && since < reserveAgain {
+	since := now.Sub(r.tried)
+	again := since < 0 || since >= reserveAgain
+	if !r.held && !again {
 		return
+	}
+	if r.held && again {
+		r.tried = now
+		if _, err := r.cfg.FS.Stat(r.name); errors.Is(err, fs.ErrNotExist) {
+			r.held = false // a command beside the server gave it up
+			r.owe()
+		}
 	}
 	_, free, err := r.cfg.FS.Space(path.Dir(r.name))
 	switch {

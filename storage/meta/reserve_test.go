@@ -186,6 +186,19 @@ func TestOthersOfAWriteWithoutRoomAreWrittenFromTheReserve(t *testing.T) {
 	}
 }
 
+func TestAReserveThatAnotherProcessGaveUpIsTakenBack(t *testing.T) {
+	p := path(t)
+	disk := diskFor(t, p, 10<<20)
+	db := spared(t, p, disk)
+	if err := disk.Remove(p + "-reserve"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, db, put("a", 1))
+	if !held(t, p, disk) || db.Owed() != 0 {
+		t.Errorf("it is not there again; %d bytes are owed", db.Owed())
+	}
+}
+
 func TestAReserveThatCannotBeMadeIsOwed(t *testing.T) {
 	p := path(t)
 	disk := diskFor(t, p, 10<<20)
