@@ -24,6 +24,7 @@ const (
 	kindRecords entryKind = 1 // records of one shard
 	kindCreate  entryKind = 2 // a stream begins; count shards, arrival its creation in ms
 	kindChange  entryKind = 3 // shards close and open
+	kindDelete  entryKind = 4 // the stream is deleted
 )
 
 const flagSealed = 1 // the payload is encrypted

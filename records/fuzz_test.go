@@ -67,7 +67,7 @@ func FuzzChange(f *testing.F) {
 	d := def{3, 1, NoShard, HashKey{1, 2}, HashKey{3, 4}, 1700000000}
 	f.Add((&change{at: 5, closed: []ShardID{1}, opened: []def{d}}).append(nil))
 	f.Add((&shardMap{next: 4, shards: []mapped{{d, 77}}}).encode())
-	f.Add(encodeState([]reached{{1, 2, 3}}))
+	f.Add(encodeState([]reached{{1, 2, 3, 4}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := readChange(b); err == nil && !bytes.Equal(c.append(nil), b) {
 			t.Fatalf("%x became %x", b, c.append(nil))

@@ -32,6 +32,7 @@ type Log struct {
 
 	change sync.Mutex // one change of shards at a time; held while it becomes durable
 	nextID ShardID    // under change
+	stored uint32     // checksum of the map in the bucket; under owner.sealing
 
 	mu       sync.Mutex // taken under change: the replacing of view, and:
 	mapDirty bool       // Meta does not know the shards as they are
@@ -70,16 +71,16 @@ func (l *Log) settle() {
 	l.route.Store(&r)
 }
 
-// begun hears that the stream's first entry is durable.
+// begun hears that the stream's first entry, or its last, is durable.
 type begun struct{ lsn chan storage.LSN }
 
 func (b begun) committed(lsn storage.LSN, _ []byte, _ int) { b.lsn <- lsn }
 
-// place puts the entry that the stream begins with into the lane.
-func (l *Log) place(ctx context.Context, shards uint32) error {
+// place puts the entry that the stream begins or ends with into the lane.
+func (l *Log) place(ctx context.Context, kind entryKind, shards uint32) error {
 	b := begun{make(chan storage.LSN, 1)}
 	tag := l.store.slots.add(b)
-	h := header{size: entryFixed + len(l.id), kind: kindCreate, count: shards, arrival: l.created * 1000, id: []byte(l.id)}
+	h := header{size: entryFixed + len(l.id), kind: kind, count: shards, arrival: l.created * 1000, id: []byte(l.id)}
 	t, err := l.lane.w.Put(ctx, tag, h.append(nil))
 	if err != nil {
 		l.store.slots.release(tag)
@@ -92,7 +93,9 @@ func (l *Log) place(ctx context.Context, shards uint32) error {
 		return err // else the tag stays taken: the entry may yet be committed
 	}
 	l.store.slots.release(tag)
-	l.born = <-b.lsn
+	if lsn := <-b.lsn; kind == kindCreate {
+		l.born = lsn
+	}
 	return nil
 }
 

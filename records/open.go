@@ -162,7 +162,7 @@ func (s *Store) openLane(ctx context.Context, n int, tailBytes int64) error {
 }
 
 func (s *Store) loadStreams(ctx context.Context) error {
-	rows, err := s.cfg.Meta.Read().QueryContext(ctx, "SELECT stream, lane, born, created, encrypted, floor, map, state FROM records_streams")
+	rows, err := s.cfg.Meta.Read().QueryContext(ctx, "SELECT stream, lane, born, created, encrypted, floor, stored, map, state FROM records_streams")
 	if err != nil {
 		return err
 	}
@@ -174,13 +174,14 @@ func (s *Store) loadStreams(ctx context.Context) error {
 			born           int64
 			created, floor int64
 			encrypted      bool
+			stored         uint32
 			defs, state    []byte
 		)
-		if err := rows.Scan(&id, &no, &born, &created, &encrypted, &floor, &defs, &state); err != nil {
+		if err := rows.Scan(&id, &no, &born, &created, &encrypted, &floor, &stored, &defs, &state); err != nil {
 			return err
 		}
 		l := newLog(s, id, s.lanes[no], created)
-		l.born = storage.LSN(born)
+		l.born, l.stored = storage.LSN(born), stored
 		l.encrypted.Store(encrypted)
 		l.floor.Store(floor)
 		if err := l.restore(defs, state); err != nil {
@@ -211,7 +212,7 @@ func (l *Log) restore(defs, state []byte) error {
 		if r, ok := byID[sh.id]; ok {
 			sh.sealed, sh.sealedAt = r.index, r.at
 			sh.newest, sh.last = r.index, r.at
-			sh.next, sh.clock = r.index+1, r.at
+			sh.next, sh.clock = max(r.index+1, r.least), max(sh.clock, r.at)
 		}
 		l.adopt(sh)
 	}
@@ -308,11 +309,11 @@ func (l *Log) replay(h *header, lsn storage.LSN, off int, entry []byte) error {
 		if err != nil {
 			return nil // it closed and expired
 		}
-		if h.count == 0 || h.first < sh.next {
-			return flaw(fmt.Sprintf("shard %d has index %d where %d is next", h.shard, h.first, sh.next))
+		if h.count == 0 || h.first <= sh.newest {
+			return flaw(fmt.Sprintf("shard %d has index %d behind %d", h.shard, h.first, sh.newest))
 		}
 		sh.publish(h, lsn, off)
-		sh.next, sh.clock = h.first+uint64(h.count), max(sh.clock, h.arrival)
+		sh.next, sh.clock = max(sh.next, h.first+uint64(h.count)), max(sh.clock, h.arrival)
 		return nil
 	case kindChange:
 		p, err := h.payloadOf(entry)

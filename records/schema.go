@@ -26,6 +26,7 @@ CREATE TABLE records_streams (
 	created   INTEGER NOT NULL, -- second
 	encrypted INTEGER NOT NULL DEFAULT 0,
 	floor     INTEGER NOT NULL DEFAULT 0, -- ms: nothing that arrived before it is shown any more
+	stored    INTEGER NOT NULL DEFAULT 0, -- checksum of the map in the bucket
 	map       BLOB NOT NULL,    -- its shards
 	state     BLOB NOT NULL     -- how far each is sealed
 ) WITHOUT ROWID;
@@ -112,11 +113,12 @@ func readMap(blob []byte) (m shardMap, err error) {
 // reached is how far a shard is sealed.
 type reached struct {
 	id    ShardID
-	index uint64 // of the newest sealed record
+	index uint64 // of the newest sealed record; 0: none
 	at    int64  // its arrival, ms
+	least uint64 // no record gets an index below it
 }
 
-const reachedSize = 4 + 8 + 8
+const reachedSize = 4 + 8 + 8 + 8
 
 func encodeState(all []reached) []byte {
 	b := make([]byte, 0, 8+len(all)*reachedSize)
@@ -125,6 +127,7 @@ func encodeState(all []reached) []byte {
 		b = binary.LittleEndian.AppendUint32(b, uint32(r.id))
 		b = binary.LittleEndian.AppendUint64(b, r.index)
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.at))
+		b = binary.LittleEndian.AppendUint64(b, r.least)
 	}
 	return checked(b)
 }
@@ -136,7 +139,8 @@ func readState(blob []byte) ([]reached, error) {
 	}
 	all := make([]reached, 0, (len(b)-1)/reachedSize)
 	for b = b[1:]; len(b) > 0; b = b[reachedSize:] {
-		all = append(all, reached{ShardID(binary.LittleEndian.Uint32(b)), binary.LittleEndian.Uint64(b[4:]), int64(binary.LittleEndian.Uint64(b[12:]))})
+		all = append(all, reached{ShardID(binary.LittleEndian.Uint32(b)), binary.LittleEndian.Uint64(b[4:]),
+			int64(binary.LittleEndian.Uint64(b[12:])), binary.LittleEndian.Uint64(b[20:])})
 	}
 	return all, nil
 }

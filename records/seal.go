@@ -89,6 +89,7 @@ type batchOf struct {
 	seg  *sealedSegment // once it is written
 	info segment.Info
 	far  map[ShardID]reached
+	sum  uint32 // of the map in the bucket
 }
 
 // run is what a sealing takes from one shard.
@@ -138,7 +139,11 @@ func (o *owner) seal(ctx context.Context, upto storage.LSN) error {
 		return err
 	}
 	for _, w := range work {
-		if err := o.write(ctx, w); err != nil {
+		err := o.write(ctx, w)
+		if err == nil {
+			err = o.storeMap(ctx, w)
+		}
+		if err != nil {
 			return fault.Wrap(fault.KindOf(err), "seal records of", w.log.id, err)
 		}
 	}
@@ -154,8 +159,15 @@ func (o *owner) seal(ctx context.Context, upto storage.LSN) error {
 	}
 	for _, w := range work {
 		w.log.swap(w, upto)
-		if w.seg != nil {
-			o.store.met.segments.WithLabelValues("sealed").Inc()
+		if w.seg == nil {
+			continue
+		}
+		o.store.met.segments.WithLabelValues("sealed").Inc()
+		if w.sum != w.log.stored {
+			w.log.stored = w.sum
+			if err := o.store.dropMaps(ctx, w.log.id, w.mapKey()); err != nil {
+				o.store.cfg.Logger.Warn("older maps of shards stay in the bucket", "stream", w.log.id, "err", err)
+			}
 		}
 	}
 	o.mu.Lock()
@@ -293,7 +305,7 @@ func (o *owner) settle(tx *sql.Tx, work []*batchOf, upto storage.LSN) error {
 		if there == 0 {
 			continue
 		}
-		if _, err := tx.Exec("UPDATE records_streams SET state = ? WHERE stream = ?", w.log.state(w.far), w.log.id); err != nil {
+		if _, err := tx.Exec("UPDATE records_streams SET state = ?, stored = ? WHERE stream = ?", w.log.state(w.far), w.mapSum(), w.log.id); err != nil {
 			return err
 		}
 		if w.log.isDirty() {
@@ -306,6 +318,14 @@ func (o *owner) settle(tx *sql.Tx, work []*batchOf, upto storage.LSN) error {
 	return err
 }
 
+// mapSum is the checksum of the map that is in the bucket then.
+func (w *batchOf) mapSum() uint32 {
+	if w.seg == nil {
+		return w.log.stored
+	}
+	return w.sum
+}
+
 // state returns the blob of how far the shards are sealed, far being what changes.
 func (l *Log) state(far map[ShardID]reached) []byte {
 	var all []reached
@@ -313,10 +333,10 @@ func (l *Log) state(far map[ShardID]reached) []byte {
 		r, ok := far[sh.id]
 		if !ok {
 			sh.rmu.Lock()
-			r = reached{sh.id, sh.sealed, sh.sealedAt}
+			r = reached{id: sh.id, index: sh.sealed, at: sh.sealedAt}
 			sh.rmu.Unlock()
 		}
-		if r.index > 0 {
+		if r.least = sh.least; r.index > 0 || r.least > 1 {
 			all = append(all, r)
 		}
 	}
@@ -418,7 +438,7 @@ func (o *owner) copyRun(ctx context.Context, out *segment.Writer, run *run, far 
 		o.store.cfg.Logger.Error("records in the lane are lost", "lane", o.no, "stream", sh.log.id, "shard", sh.id.String(),
 			"batch", uint64(e.lsn), "offset", e.off, "first", e.first, "count", e.count, "err", err)
 	}
-	far[sh.id] = reached{sh.id, end.first + uint64(end.count) - 1, at}
+	far[sh.id] = reached{id: sh.id, index: end.first + uint64(end.count) - 1, at: at}
 	return added, nil
 }
 

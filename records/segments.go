@@ -78,7 +78,7 @@ func readRanges(blob []byte, yield func(id ShardID, first, last uint64, until in
 // loadSegments reads which segments there are.
 func (s *Store) loadSegments(ctx context.Context) error {
 	rows, err := s.cfg.Meta.Read().QueryContext(ctx,
-		"SELECT key, stream, size, records, raw, oldest, newest, shards FROM records_segments WHERE state = ? ORDER BY first", segmentLive)
+		"SELECT key, stream, size, records, raw, oldest, newest, shards FROM records_segments WHERE state = ? ORDER BY lane, last", segmentLive)
 	if err != nil {
 		return err
 	}

@@ -188,14 +188,10 @@ func (s *Store) Create(ctx context.Context, id string, created time.Time, shards
 		return nil, fault.New(fault.Invalid, op, id, "the time of creation cannot be")
 	}
 	l := newLog(s, id, s.laneFor(id), sec)
-	for i := range shards {
-		d := def{id: ShardID(i), parent: NoShard, adjacent: NoShard, from: uniform(i, shards), to: MaxHashKey, created: sec}
-		if i < shards-1 {
-			d.to = uniform(i+1, shards).Prev()
-		}
+	for _, d := range firstShards(shards, sec) {
 		l.adopt(newShard(l, d))
 	}
-	if err := l.place(ctx, uint32(shards)); err != nil {
+	if err := l.place(ctx, kindCreate, uint32(shards)); err != nil {
 		return nil, fault.Wrap(fault.KindOf(err), op, id, err)
 	}
 	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
@@ -214,6 +210,18 @@ func (s *Store) Create(ctx context.Context, id string, created time.Time, shards
 	defer s.mu.Unlock()
 	s.logs[id] = l
 	return l, nil
+}
+
+// firstShards returns n shards of equal width.
+func firstShards(n int, created int64) []def {
+	all := make([]def, n)
+	for i := range all {
+		all[i] = def{id: ShardID(i), parent: NoShard, adjacent: NoShard, from: uniform(i, n), to: MaxHashKey, created: created}
+		if i > 0 {
+			all[i-1].to = all[i].from.Prev()
+		}
+	}
+	return all
 }
 
 func goodID(id string) bool {
@@ -264,6 +272,13 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	l, ok := s.Log(id)
 	if !ok {
 		return nil
+	}
+	if err := s.dropMaps(ctx, id, ""); err != nil {
+		return fault.Wrap(fault.KindOf(err), "delete log", id, err)
+	}
+	if err := l.place(ctx, kindDelete, 0); err != nil {
+		// It only tells a reindex; a full disk does not stop what frees it.
+		s.cfg.Logger.Warn("the lane does not say that a stream is deleted", "stream", id, "err", err)
 	}
 	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.Exec("UPDATE records_segments SET state = ? WHERE stream = ? AND state = ?", segmentDeleted, id, segmentLive); err != nil {

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"path"
@@ -137,7 +138,9 @@ func (l *Log) replace(old []*sealedSegment, seg *sealedSegment, held map[ShardID
 	l.segs = slices.DeleteFunc(l.segs, func(g *sealedSegment) bool { return gone[g] })
 	if seg != nil {
 		l.segs = append(l.segs, seg)
-		slices.SortFunc(l.segs, func(a, b *sealedSegment) int { return int(int64(a.name.First) - int64(b.name.First)) })
+		slices.SortFunc(l.segs, func(a, b *sealedSegment) int {
+			return cmp.Or(cmp.Compare(a.name.Lane, b.name.Lane), cmp.Compare(a.name.Last, b.name.Last))
+		})
 	}
 	l.mu.Unlock()
 }
