@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -406,4 +407,53 @@ func FuzzIdentity(f *testing.F) {
 			t.Fatalf("%+v", id)
 		}
 	})
+}
+
+// badSectors is a file of which some bytes cannot be read.
+type badSectors struct {
+	*bytes.Reader
+	from, to int64
+}
+
+// ReadAt fails as a disk does that lost a sector.
+func (b badSectors) ReadAt(p []byte, off int64) (int, error) {
+	if off < b.to && off+int64(len(p)) > b.from {
+		return 0, syscall.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+func TestALostSectorCostsItsBatch(t *testing.T) {
+	data := smallFile(1, 2, 3, 4, 5)
+	for page := range int64(5) {
+		for _, until := range []storage.LSN{0, 6} {
+			w := newWalker(badSectors{bytes.NewReader(data), page * pageSize, page*pageSize + 512}, int64(len(data)), "bad", 5, 1, until, true)
+			var lost, whole []storage.LSN
+			var err error
+			for {
+				var b found
+				var d *storage.Damage
+				if b, d, err = w.step(); err != nil {
+					break
+				}
+				if d != nil {
+					lost = append(lost, d.First)
+					if d.First != d.Last {
+						t.Errorf("page %d: %v", page, d)
+					}
+					continue
+				}
+				whole = append(whole, b.lsn)
+			}
+			if until == 0 && page == 4 {
+				if !errors.Is(err, syscall.EIO) { // where the log ends is not known
+					t.Errorf("the newest batch cannot be read: %v", err)
+				}
+				continue
+			}
+			if !errors.Is(err, io.EOF) || len(lost) != 1 || lost[0] != storage.LSN(page+1) || len(whole) != 4 {
+				t.Errorf("page %d: lost %v, whole %v, %v", page, lost, whole, err)
+			}
+		}
+	}
 }

@@ -43,7 +43,7 @@ func readIdentity(r io.ReaderAt, name string) (best identity, worse int64, whole
 	)
 	for i := range number {
 		b := make([]byte, idSize)
-		if _, err := r.ReadAt(b, int64(i)*pageSize); err != nil && !errors.Is(err, io.EOF) {
+		if _, err := r.ReadAt(b, int64(i)*pageSize); err != nil && !errors.Is(err, io.EOF) && !unreadable(err) {
 			return identity{}, 0, false, err
 		}
 		id, version, ok := parseIdentity(b)

@@ -194,7 +194,14 @@ func (f *Files) ReadAt(ctx context.Context, lsn storage.LSN, off int64, p []byte
 	if off < 0 || off+int64(len(p)) > int64(at.length) {
 		return fail(fault.Invalid, fmt.Sprintf("%d bytes at %d of a body of %d", len(p), off, at.length))
 	}
-	if _, err := file.h.ReadAt(p, int64(at.page)*pageSize+headSize+off); err != nil {
+	_, err := file.h.ReadAt(p, int64(at.page)*pageSize+headSize+off)
+	if unreadable(err) {
+		return &storage.Damage{
+			File: f.path(file.name), Offset: int64(at.page) * pageSize, Length: pages(headSize + int64(at.length)),
+			First: lsn, Last: lsn, Reason: "the disk cannot read it",
+		}
+	}
+	if err != nil {
 		return fault.Wrap(fault.Internal, "read lane file", f.path(file.name), err)
 	}
 	return nil

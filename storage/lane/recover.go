@@ -217,7 +217,11 @@ func (f *Files) recoverNewest(file *file) error {
 // is known to have been durable.
 func (f *Files) settle(file *file, last *found) error {
 	raw := make([]byte, last.span())
-	if _, err := file.h.ReadAt(raw, last.off); err != nil && !errors.Is(err, io.EOF) {
+	_, err := file.h.ReadAt(raw, last.off)
+	if unreadable(err) && last.lsn < f.id.id.floor {
+		return nil
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	reason := check(raw, &last.head)

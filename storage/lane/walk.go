@@ -2,9 +2,11 @@ package lane
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"hash/crc32"
 	"io"
+	"syscall"
 
 	"penstock/storage"
 )
@@ -42,6 +44,11 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	}
 	w.base, w.buf = off, w.buf[:want]
 	got, err := w.src.ReadAt(w.buf[kept:], off+int64(kept))
+	if err != nil && !errors.Is(err, io.EOF) && n < want {
+		// Only what is asked for has to be readable.
+		kept, w.buf = 0, w.buf[:n]
+		got, err = w.src.ReadAt(w.buf, off)
+	}
 	w.buf = w.buf[:kept+got]
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.buf = w.buf[:0]
@@ -49,6 +56,9 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	}
 	return w.buf[:min(n, len(w.buf))], nil
 }
+
+// unreadable reports whether the disk says that it has lost what was asked for.
+func unreadable(err error) bool { return errors.Is(err, syscall.EIO) }
 
 // walker goes through the batches of one file.
 type walker struct {
@@ -90,7 +100,7 @@ func (w *walker) step() (found, *storage.Damage, error) {
 		return found{}, nil, io.EOF
 	}
 	h, good, err := w.look(w.off)
-	if err != nil {
+	if err != nil && !unreadable(err) {
 		return found{}, nil, err
 	}
 	if !good || h.lsn != w.lsn {
@@ -104,10 +114,16 @@ func (w *walker) step() (found, *storage.Damage, error) {
 		return b, nil, nil
 	}
 	raw, err := w.win.at(b.off, int(h.span()))
-	if err != nil {
+	var reason string
+	switch {
+	case unreadable(err):
+		reason = "the disk cannot read it"
+	case err != nil:
 		return found{}, nil, err
+	default:
+		reason = check(raw, &h)
 	}
-	if reason := check(raw, &h); reason != "" {
+	if reason != "" {
 		return found{}, &storage.Damage{
 			File: w.name, Offset: b.off, Length: h.span(), First: h.lsn, Last: h.lsn, Reason: reason,
 		}, nil
@@ -132,12 +148,14 @@ func (w *walker) look(off int64) (head, bool, error) {
 // resync looks for the next good header. What lies between is damage; when there is
 // none the log ends here, or in damage when it should not.
 func (w *walker) resync() (found, *storage.Damage, error) {
+	var unread error
 	from := w.off
 	for off := from; off < w.win.size; off += pageSize {
 		h, good, err := w.look(off)
-		if err != nil {
+		if err != nil && !unreadable(err) {
 			return found{}, nil, err
 		}
+		unread = cmp.Or(unread, err)
 		// Each batch takes a page: more numbers than pages cannot be missing.
 		if !good || h.lsn == w.lsn || (off > from && uint64(h.lsn-w.lsn) > uint64((off-from)/pageSize)) {
 			continue
@@ -148,6 +166,9 @@ func (w *walker) resync() (found, *storage.Damage, error) {
 		}
 		w.off, w.lsn = off, h.lsn
 		return found{}, d, nil
+	}
+	if w.until == 0 && unread != nil {
+		return found{}, nil, unread // nobody can say where the log ends
 	}
 	if w.until == 0 {
 		return found{}, nil, io.EOF
