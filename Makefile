@@ -4,6 +4,8 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 20s
 CRASHES ?= 50
+RECORD_CRASHES ?= 1000
+RECORD_GB ?= 10
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -36,8 +38,8 @@ bench: ## prints figures as a table and as JSON (bench.json), beside the floor i
 fuzz: ## each fuzz target for FUZZTIME
 	scripts/fuzz.sh $(FUZZTIME)
 
-crash: ## CRASHES times kill -9 under eight recording cameras, and the power-cut simulations
-	PENSTOCK_CRASHES=$(CRASHES) $(GO) test -count=1 -timeout 60m -run 'Crash|PowerCut' -v ./acceptance/... ./fragments/...
+crash: ## CRASHES times kill -9 under eight recording cameras, RECORD_CRASHES under producers of records, RECORD_GB stored, and the power cuts
+	PENSTOCK_CRASHES=$(CRASHES) PENSTOCK_RECORD_CRASHES=$(RECORD_CRASHES) PENSTOCK_RECORD_GB=$(RECORD_GB) $(GO) test -count=1 -timeout 180m -run 'Crash|PowerCut' -v ./acceptance/... ./fragments/... ./records/...
 
 clean:
 	rm -rf penstock bin test-output bench.json

@@ -11,23 +11,26 @@ import (
 	"time"
 )
 
-// crashes is how many times TestCrash kills the server: PENSTOCK_CRASHES, else 50 in CI
-// and a short form elsewhere.
-func crashes(t *testing.T) int {
-	text := os.Getenv("PENSTOCK_CRASHES")
+// setting is a number of the environment: in CI inCI where it is not set, elsewhere short.
+func setting(t *testing.T, name string, inCI, short int) int {
+	text := os.Getenv(name)
 	switch {
 	case text != "":
 	case os.Getenv("PENSTOCK_CI") == "1":
-		return 50
+		return inCI
 	default:
-		return 6
+		return short
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", name, err)
 	}
 	return n
 }
+
+// crashes is how many times TestCrash kills the server: PENSTOCK_CRASHES, else 50 in CI
+// and a short form elsewhere.
+func crashes(t *testing.T) int { return setting(t, "PENSTOCK_CRASHES", 50, 6) }
 
 // persistedHead is a head as it was when the server said that it is durable.
 type persistedHead struct {

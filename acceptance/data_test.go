@@ -38,6 +38,11 @@ func (s *server) kinesis(ctx context.Context, op string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	return s.kinesisBody(ctx, op, body, out)
+}
+
+// kinesisBody is kinesis with a body that was made before.
+func (s *server) kinesisBody(ctx context.Context, op string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.http+"/", bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -2,33 +2,20 @@ package acceptance
 
 import (
 	"context"
+	"encoding/json"
 	"math/big"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
 
 // recordCrashes is how many times TestRecordsCrash kills the server:
 // PENSTOCK_RECORD_CRASHES, else 200 in CI and a short form elsewhere.
-func recordCrashes(t *testing.T) int {
-	text := os.Getenv("PENSTOCK_RECORD_CRASHES")
-	switch {
-	case text != "":
-	case os.Getenv("PENSTOCK_CI") == "1":
-		return 200
-	default:
-		return 10
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
+func recordCrashes(t *testing.T) int { return setting(t, "PENSTOCK_RECORD_CRASHES", 200, 10) }
 
 // middle is the hash key at which a shard is halved.
 func middle(d *dataShard) string {
@@ -90,6 +77,97 @@ func readyInTime(t *testing.T, took []time.Duration) {
 	t.Logf("ready again: half within %v, all within %v", half.Round(time.Millisecond), last.Round(time.Millisecond))
 	if half > time.Second || last > 5*time.Second {
 		t.Errorf("ready again: half within %v, all within %v", half, last)
+	}
+}
+
+// TestRecordsCrashWithMuchStored kills a server that has stored PENSTOCK_RECORD_GB: 1 GB in
+// CI, 10 by make crash. How much there is must not show in how long it takes to be ready.
+func TestRecordsCrashWithMuchStored(t *testing.T) {
+	total := int64(setting(t, "PENSTOCK_RECORD_GB", 1, 0)) * 1_000_000_000
+	total = max(total, 100_000_000)
+	s, l := withStream(t, t.TempDir(), 8)
+	begin := time.Now()
+	last := l.bulk(total)
+	t.Logf("%d MB were put in %v", total/1e6, time.Since(begin).Round(time.Second))
+	var ready []time.Duration
+	for range 5 {
+		stop := l.writers(4)
+		time.Sleep(300 * time.Millisecond) // the instant of the crash is the experiment
+		s.kill()
+		stop()
+		begin := time.Now()
+		s.up()
+		ready = append(ready, time.Since(begin))
+		l.has(last)
+	}
+	readyInTime(t, ready)
+}
+
+// bulk puts records of 1 KiB until there are total bytes of them, and returns where the
+// last of each producer is.
+func (l *ledger) bulk(total int64) (last []placed) {
+	const producers, records, size = 4, 500, 1024
+	last = make([]placed, producers)
+	var wg sync.WaitGroup
+	for w := range last {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(w), 1024))
+			batch := make([]dataRecord, records)
+			for i := range batch {
+				data := make([]byte, size)
+				for k := range data {
+					data[k] = byte(rng.Uint32())
+				}
+				batch[i] = dataRecord{PartitionKey: strconv.Itoa(rng.IntN(1000)), Data: data}
+			}
+			body, err := json.Marshal(object{"StreamName": l.stream, "Records": batch})
+			if err != nil {
+				l.s.t.Error(err)
+				return
+			}
+			for put := int64(0); put < total/producers; put += records * size {
+				var out struct {
+					FailedRecordCount int
+					Records           []placed
+				}
+				if err := l.s.kinesisBody(context.Background(), "PutRecords", body, &out); err != nil || out.FailedRecordCount > 0 {
+					l.s.t.Errorf("after %d bytes: %d failed, %v", put, out.FailedRecordCount, err)
+					return
+				}
+				last[w] = out.Records[records-1]
+			}
+		})
+	}
+	wg.Wait()
+	return last
+}
+
+// placed is where a record is.
+type placed struct {
+	ShardID        string `json:"ShardId"`
+	SequenceNumber string
+}
+
+// has checks that some records are there, and the first of their shards.
+func (l *ledger) has(all []placed) {
+	l.s.t.Helper()
+	for _, p := range all {
+		for _, in := range []object{
+			{"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": p.SequenceNumber},
+			{"ShardIteratorType": "TRIM_HORIZON"},
+		} {
+			in["StreamName"], in["ShardId"] = l.stream, p.ShardID
+			var at struct{ ShardIterator string }
+			l.s.kds("GetShardIterator", in, &at)
+			var page struct{ Records []dataRecord }
+			l.s.kds("GetRecords", object{"ShardIterator": at.ShardIterator, "Limit": 1}, &page)
+			switch {
+			case len(page.Records) != 1:
+				l.s.t.Errorf("%v: %d records", in, len(page.Records))
+			case in["StartingSequenceNumber"] != nil && page.Records[0].SequenceNumber != p.SequenceNumber:
+				l.s.t.Errorf("%v: it is %s", in, page.Records[0].SequenceNumber)
+			}
+		}
 	}
 }
 
