@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"penstock/internal/fault"
@@ -62,20 +63,7 @@ func history(t *testing.T, seed uint64) {
 		l, m := r.log(id), models[id]
 		switch k := rng.IntN(100); {
 		case k < 60:
-			in := make([]Input, 1+rng.IntN(60))
-			for i := range in {
-				key := fmt.Sprintf("k%d", rng.IntN(1000))
-				data := make([]byte, rng.IntN(1<<rng.IntN(13)))
-				for j := range data {
-					data[j] = byte(rng.IntN(7) * j)
-				}
-				in[i] = Input{Key: key, Hash: HashOf(key), Data: data}
-			}
-			out := make([]Placed, len(in))
-			must(t, l.Put(ctx, in, out, nil))
-			for i, p := range out {
-				m.shards[p.Shard] = append(m.shards[p.Shard], kept{p.Seq, in[i].Key, string(in[i].Data)})
-			}
+			m.putAtOnce(t, l, rng, 1+rng.IntN(1+rng.IntN(6)))
 		case k < 66:
 			open := *l.route.Load()
 			sh := open[rng.IntN(len(open))]
@@ -110,6 +98,41 @@ func history(t *testing.T, seed uint64) {
 	r.restart()
 	for _, id := range ids {
 		models[id].compare(t, r.log(id), rng, "after a restart")
+	}
+}
+
+// putAtOnce puts several requests at once, which share commits.
+func (m *model) putAtOnce(t *testing.T, l *Log, rng *rand.Rand, requests int) {
+	var (
+		all sync.WaitGroup
+		mu  sync.Mutex
+	)
+	for range requests {
+		in := make([]Input, 1+rng.IntN(60))
+		for i := range in {
+			key := fmt.Sprintf("k%d", rng.IntN(1000))
+			data := make([]byte, rng.IntN(1<<rng.IntN(13)))
+			for j := range data {
+				data[j] = byte(rng.IntN(7) * j)
+			}
+			in[i] = Input{Key: key, Hash: HashOf(key), Data: data}
+		}
+		all.Go(func() {
+			out := make([]Placed, len(in))
+			if err := l.Put(context.Background(), in, out, nil); err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for i, p := range out {
+				m.shards[p.Shard] = append(m.shards[p.Shard], kept{p.Seq, in[i].Key, string(in[i].Data)})
+			}
+		})
+	}
+	all.Wait()
+	for _, of := range m.shards {
+		slices.SortFunc(of, func(a, b kept) int { return a.seq.Compare(b.seq) })
 	}
 }
 
