@@ -8,7 +8,7 @@ import (
 )
 
 // What a lane carries for this package is entries: a header, the stream's id, a payload.
-// docs/format/record-entry.md has the bytes.
+// docs/format/records.md has the bytes.
 const (
 	entryVersion = 1
 	entryFixed   = 40       // bytes of a header before the id
