@@ -279,7 +279,7 @@ func TestOthersWhoFillTheDiskDoNotStopTheServer(t *testing.T) {
 	v := newVolume(t, "ext4", 256)
 	config := save(t, "penstock.yaml", []byte("storage:\n  chunk: 4s\n"))
 	s := startWith(t, &server{dir: v.data(), args: []string{"--config", config}})
-	pushMaterial(t, s, []string{"a", "b"}, heavy(t, 16)) // 4 MB/s
+	pushMaterial(t, s, []string{"a", "b"}, heavy(t, 16))  // 4 MB/s
 	s.until("some chunks", 90*time.Second, func() error { // of 8 MB: more than both times take
 		if files := chunkFiles(t, filepath.Join(s.dir, "bucket"), ".chk"); len(files) < 12 {
 			return fmt.Errorf("%d chunks", len(files))
