@@ -57,7 +57,7 @@ func (s *spares) sizeAfter(size int64) int64 {
 }
 
 // prepare keeps the next file filling in step with the current one, of which used of
-// size bytes are: it is ready when that one is half full.
+// size bytes are: it is ready when that one is four fifths full.
 func (s *spares) prepare(size, used int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *spares) prepare(size, used int64) {
 			fl.err = fl.run(ctx, s.cfg)
 		})
 	}
-	goal := min(next, int64(2*float64(next)*float64(used)/float64(size)))
+	goal := min(next, int64(1.25*float64(next)*float64(used)/float64(size)))
 	select {
 	case <-s.fill.goal: // an older one, not yet seen
 	default:
