@@ -132,13 +132,14 @@ func BenchmarkShards(b *testing.B) {
 	r := benchRig(b)
 	before := heap()
 	r.create("wide", n)
-	b.ReportMetric(float64(heap()-before)/n, "B/shard")
+	each := float64(heap()-before) / n
 	began := time.Now()
 	rounds := 0
 	for b.Loop() {
 		r.restart()
 		rounds++
 	}
+	b.ReportMetric(each, "B/shard")
 	b.ReportMetric(time.Since(began).Seconds()*1000/float64(rounds), "ms/start")
 }
 
@@ -165,4 +166,31 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		r.restart()
 	}
+}
+
+// BenchmarkWideSeal seals records of 10,000 shards.
+func BenchmarkWideSeal(b *testing.B) {
+	const n = 10_000
+	r := benchRig(b)
+	l := r.create("wide", n)
+	rng := rand.New(rand.NewPCG(1, 1))
+	data := noise(200)
+	b.ResetTimer()
+	for b.Loop() {
+		b.StopTimer()
+		in, out := make([]Input, 500), make([]Placed, 500)
+		for range 200 {
+			for i := range in {
+				in[i] = Input{Key: "k", Hash: HashKey{rng.Uint64(), rng.Uint64()}, Data: data}
+			}
+			must(b, l.Put(context.Background(), in, out, nil))
+		}
+		b.StartTimer()
+		must(b, r.store.Seal(context.Background()))
+	}
+	b.StopTimer()
+	began := time.Now()
+	r.restart()
+	b.ReportMetric(time.Since(began).Seconds()*1000, "ms/start")
+	b.ReportMetric(float64(heap())/n, "B/shard")
 }

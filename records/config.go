@@ -50,7 +50,7 @@ type Config struct {
 	// Keys has the keys of encrypted streams; nil: Encrypt is fault.Unavailable.
 	Keys KeySource
 	// Retention says how long a stream keeps its records. It is asked at each read and
-	// must be quick. nil: 24 hours for all.
+	// must be quick; 0 or less: nobody knows, and nothing more expires. nil: 24 hours for all.
 	Retention func(id string) time.Duration
 	// Epoch fences earlier owners of the lanes off. 0: one more than the last that Meta knows.
 	Epoch uint64

@@ -132,10 +132,11 @@ func (r *crashRig) live(rounds int) {
 	var all sync.WaitGroup
 	for _, l := range r.store.all() {
 		for w := range 2 {
-			seed := r.rng.Uint64()
+			seed := r.seed()
 			all.Go(func() { r.write(l, w, rand.New(rand.NewPCG(seed, 1)), rounds) })
 		}
-		all.Go(func() { r.alter(l, rand.New(rand.NewPCG(r.seed(), 2)), rounds/4) })
+		seed := r.seed()
+		all.Go(func() { r.alter(l, rand.New(rand.NewPCG(seed, 2)), rounds/4) })
 	}
 	all.Wait()
 }

@@ -112,6 +112,7 @@ func (l *Log) end() {
 		sh.gone = true
 		sh.signal()
 		sh.rmu.Unlock()
+		l.store.slots.bury(sh.slot)
 	}
 }
 
@@ -138,6 +139,9 @@ func (l *Log) horizon(now time.Time) int64 {
 	keep := 24 * time.Hour
 	if l.store.cfg.Retention != nil {
 		keep = l.store.cfg.Retention(l.id)
+	}
+	if keep <= 0 {
+		return l.floor.Load() // nobody knows: nothing more expires
 	}
 	if was := l.kept.Swap(int64(keep)); was != 0 && was < int64(keep) {
 		l.raise(now.Add(-time.Duration(was)).UnixMilli())

@@ -65,8 +65,8 @@ type mark struct{ lsn storage.LSN }
 
 // slots gives the tags of lane entries their meaning.
 type slots struct {
-	mu   sync.Mutex
-	all  atomic.Pointer[[]target]
+	mu   sync.RWMutex
+	all  []target
 	free []uint64
 }
 
@@ -78,30 +78,41 @@ type target interface {
 func (s *slots) add(t target) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []target
-	if p := s.all.Load(); p != nil {
-		all = *p
-	}
 	if n := len(s.free); n > 0 {
 		tag := s.free[n-1]
 		s.free = s.free[:n-1]
-		all[tag] = t
+		s.all[tag] = t
 		return tag
 	}
-	all = append(all, t) // readers know only tags that they were given
-	s.all.Store(&all)
-	return uint64(len(all) - 1)
+	s.all = append(s.all, t)
+	return uint64(len(s.all) - 1)
 }
 
 // release gives a tag back, once no entry can carry it any more.
 func (s *slots) release(tag uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	(*s.all.Load())[tag] = nil
+	s.all[tag] = nil
 	s.free = append(s.free, tag)
 }
 
-func (s *slots) get(tag uint64) target { return (*s.all.Load())[tag] }
+// bury lets go of what a tag stands for, when entries that carry it may yet be committed.
+func (s *slots) bury(tag uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[tag] = nobody{}
+}
+
+// nobody is what is deleted.
+type nobody struct{}
+
+func (nobody) committed(storage.LSN, []byte, int) {}
+
+func (s *slots) get(tag uint64) target {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all[tag]
+}
 
 // committed is the hook of the lane's writer.
 func (o *owner) committed(c *lane.Commit) {

@@ -171,6 +171,7 @@ func (l *Log) forget(ctx context.Context, h int64) error {
 		sh.gone = true
 		sh.signal()
 		sh.rmu.Unlock()
+		l.store.slots.bury(sh.slot)
 	}
 	return l.saveMap(ctx)
 }
