@@ -26,6 +26,8 @@ type Store struct {
 	dirMu     sync.Mutex // held while Dir is synced
 	dirSynced uint64     // newest directory change that is durable; under dirMu
 
+	noting sync.Mutex // held while damage is written down; taken before mu
+
 	mu         sync.Mutex // taken under a log's mu
 	logs       map[string]*Log
 	ready      []*Log // have something to write and no writer yet

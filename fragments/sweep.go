@@ -210,7 +210,10 @@ func (s *Store) noteDamage(d damaged) {
 	s.sweepWake.up()
 }
 
+// writeDamage notes the damage that waits; when it returns, what waited before is noted.
 func (s *Store) writeDamage(ctx context.Context) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	s.mu.Lock()
 	batch := s.damaged
 	s.damaged = nil
