@@ -315,10 +315,11 @@ func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 			r.check()
 			r.live(3)
 			r.check()
-			for _, l := range r.store.all() {
+			logs := r.store.all()
+			r.halt()
+			for _, l := range logs {
 				acked, sealed = acked+len(r.acked[l.id]), sealed+len(l.segs)
 			}
-			r.halt()
 		})
 	}
 }
