@@ -31,6 +31,8 @@ type Authority struct {
 	gauges *metrics
 	deeds  *deeds
 
+	derived derivedKeys
+
 	reload sync.Mutex // one load at a time; taken before mu
 
 	mu       sync.Mutex
@@ -44,7 +46,8 @@ type Authority struct {
 // use is a key's or session's use that the store does not know yet.
 type use struct {
 	at     time.Time
-	remote string
+	remote string // hostOf from
+	from   string
 }
 
 // Open reads people and keys, and refuses a master key that is not the one their
@@ -203,8 +206,13 @@ func (a *Authority) change(ctx context.Context, f func(*sql.Tx) error) error {
 func (a *Authority) touch(id, remote string) {
 	now := a.config.Clock.Now()
 	a.mu.Lock()
-	a.used[id] = use{now, hostOf(remote)}
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	last, ok := a.used[id]
+	if !ok || last.from != remote {
+		last.from, last.remote = remote, hostOf(remote)
+	}
+	last.at = now
+	a.used[id] = last
 }
 
 func (a *Authority) flush(ctx context.Context) error {

@@ -156,15 +156,13 @@ func (r *ResourcePolicy) join(d *Decision, p *Principal, action Action, resource
 			continue
 		}
 		if s.Effect == Deny {
-			d.Allowed, d.Policy, d.Statement, d.Sid = false, "resource policy", i+1, s.Sid
-			d.Reason = fmt.Sprintf("statement %d of the resource policy denies it", i+1)
+			d.Allowed, d.Policy, d.Statement, d.Sid = false, "the resource policy", i+1, s.Sid
 			return
 		}
 		if byName || !own {
 			opened = true
 			if own && !d.Allowed {
-				d.Allowed, d.Policy, d.Statement, d.Sid = true, "resource policy", i+1, s.Sid
-				d.Reason = fmt.Sprintf("statement %d of the resource policy allows it", i+1)
+				d.Allowed, d.Policy, d.Statement, d.Sid = true, "the resource policy", i+1, s.Sid
 			}
 		}
 	}
@@ -177,5 +175,5 @@ func (r *ResourcePolicy) join(d *Decision, p *Principal, action Action, resource
 // none.
 func (a *Authority) AuthorizeShared(p Principal, action Action, resource string, shared *ResourcePolicy, c Context) error {
 	d, known := a.ask(&p, action, resource, shared, &c)
-	return a.answer(d, known, action, resource)
+	return a.answer(p, d, known, action, resource)
 }

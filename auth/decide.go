@@ -23,15 +23,16 @@ type Decision struct {
 // nobody, or no longer anybody; fault.Denied: somebody who may not.
 func (a *Authority) Authorize(p Principal, action Action, resource string, c Context) error {
 	d, known := a.decide(&p, action, resource, &c)
-	return a.answer(d, known, action, resource)
+	return a.answer(p, d, known, action, resource)
 }
 
 // answer is what Authorize says of a decision.
-func (a *Authority) answer(d Decision, known bool, action Action, resource string) error {
+func (a *Authority) answer(p Principal, d Decision, known bool, action Action, resource string) error {
 	if d.Allowed {
 		return nil
 	}
 	a.gauges.denied.Inc()
+	d = d.worded(&p, action)
 	if !known {
 		return fault.New(fault.Unauthentic, string(action), "", d.Reason).WithHint("sign in, or send a token from `penstock key create`")
 	}
@@ -41,6 +42,21 @@ func (a *Authority) answer(d Decision, known bool, action Action, resource strin
 // Explain tells which statement decides a request, and how.
 func (a *Authority) Explain(p Principal, action Action, resource string, c Context) Decision {
 	d, _ := a.decide(&p, action, resource, &c)
+	return d.worded(&p, action)
+}
+
+// worded adds the words, which nobody reads of what is allowed.
+func (d Decision) worded(p *Principal, action Action) Decision {
+	d.Principal = p.ARN()
+	switch {
+	case d.Reason != "":
+	case d.Allowed:
+		d.Reason = fmt.Sprintf("statement %d of %s allows it", d.Statement, d.Policy)
+	case d.Statement > 0:
+		d.Reason = fmt.Sprintf("statement %d of %s denies it", d.Statement, d.Policy)
+	default:
+		d.Reason = "no statement allows " + string(action)
+	}
 	return d
 }
 
@@ -68,7 +84,6 @@ func (a *Authority) decide(p *Principal, action Action, resource string, c *Cont
 
 // ask decides; shared is the policy of the resource itself, nil when it has none.
 func (a *Authority) ask(p *Principal, action Action, resource string, shared *ResourcePolicy, c *Context) (d Decision, known bool) {
-	d.Principal = p.ARN()
 	if !p.Known() {
 		d.Reason = "nobody is signed in"
 		return d, false
@@ -115,7 +130,6 @@ func past(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
 
 // decide goes by IAM's rule: a Deny that matches wins, else an Allow, else deny.
 func (d *Decision) decide(policies []*Policy, action Action, resource string, c *Context) {
-	d.Reason = "no statement allows " + string(action)
 	for _, p := range policies {
 		for i := range p.Statements {
 			s := &p.Statements[i]
@@ -124,10 +138,8 @@ func (d *Decision) decide(policies []*Policy, action Action, resource string, c 
 			}
 			d.Allowed, d.Policy, d.Statement, d.Sid = s.Effect == Allow, p.Name, i+1, s.Sid
 			if !d.Allowed {
-				d.Reason = fmt.Sprintf("statement %d of %s denies it", i+1, p.Name)
 				return
 			}
-			d.Reason = fmt.Sprintf("statement %d of %s allows it", i+1, p.Name)
 		}
 	}
 }

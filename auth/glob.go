@@ -4,7 +4,19 @@ import "strings"
 
 // glob matches s against pattern, where * stands for any run of characters and ? for
 // one. It takes at most len(pattern)*len(s) steps, whatever the pattern.
-func glob(pattern, s string) bool {
+func glob(pattern, s string) bool { return match(pattern, s, func(c byte) byte { return c }) }
+
+// globFold is glob without case, in ASCII.
+func globFold(pattern, s string) bool { return match(pattern, s, lower) }
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func match(pattern, s string, fold func(byte) byte) bool {
 	p, i := 0, 0
 	star, mark := -1, 0
 	for i < len(s) {
@@ -12,7 +24,7 @@ func glob(pattern, s string) bool {
 		case p < len(pattern) && pattern[p] == '*':
 			star, mark = p, i
 			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+		case p < len(pattern) && (pattern[p] == '?' || fold(pattern[p]) == fold(s[i])):
 			p++
 			i++
 		case star >= 0:
@@ -37,23 +49,28 @@ func matchARN(pattern, arn string) bool {
 	if pattern == "*" {
 		return true
 	}
-	ps, as := strings.SplitN(pattern, ":", arnParts), strings.SplitN(arn, ":", arnParts)
-	if len(ps) != arnParts || len(as) != arnParts {
+	if strings.Count(pattern, ":") < arnParts-1 || strings.Count(arn, ":") < arnParts-1 {
 		return pattern == arn
 	}
-	for i := range ps {
-		if !glob(ps[i], as[i]) {
+	for range arnParts - 1 {
+		var p, a string
+		p, pattern, _ = strings.Cut(pattern, ":")
+		if a, arn, _ = strings.Cut(arn, ":"); !glob(p, a) {
 			return false
 		}
 	}
-	return true
+	return glob(pattern, arn)
 }
 
 // arnAccount returns the account that an ARN belongs to, or "".
 func arnAccount(arn string) string {
-	parts := strings.SplitN(arn, ":", arnParts)
-	if len(parts) != arnParts || parts[0] != "arn" {
+	prefix, rest, _ := strings.Cut(arn, ":")
+	if prefix != "arn" || strings.Count(rest, ":") < arnParts-2 {
 		return ""
 	}
-	return parts[4]
+	for range 3 {
+		_, rest, _ = strings.Cut(rest, ":")
+	}
+	account, _, _ := strings.Cut(rest, ":")
+	return account
 }

@@ -59,7 +59,7 @@ func (a *Authority) recheck(which func(*hold) bool) {
 	for _, h := range a.picked(which) {
 		c := h.context // its Time, when zero, becomes now
 		if d, _ := a.ask(&h.principal, h.action, h.resource, h.policy(), &c); !d.Allowed {
-			h.cancel(fault.New(fault.Denied, string(h.action), h.resource, d.Reason))
+			h.cancel(fault.New(fault.Denied, string(h.action), h.resource, d.worded(&h.principal, h.action).Reason))
 		}
 	}
 }

@@ -243,7 +243,16 @@ func (k *key) principal(via string) Principal {
 // the principal to use once the signature has been checked. Whether the key is unknown
 // or has expired, the answer is the same fault.Unauthentic.
 func (a *Authority) SigningSecret(ctx context.Context, id string) (Secret, Principal, error) {
-	wrong := fault.New(fault.Unauthentic, "check access key", "", "the security token included in the request is invalid")
+	k, err := a.signingKey(ctx, id)
+	if err != nil {
+		return Secret{}, Principal{}, err
+	}
+	s, err := a.secretOf(k)
+	return s, k.principal("sigv4"), err
+}
+
+// signingKey finds the access key that a request says it is signed with.
+func (a *Authority) signingKey(ctx context.Context, id string) (*key, error) {
 	k := a.dir.Load().keys[id]
 	if k == nil && strings.HasPrefix(id, "PSAK") {
 		a.missed(ctx)
@@ -251,11 +260,12 @@ func (a *Authority) SigningSecret(ctx context.Context, id string) (Secret, Princ
 	}
 	if k == nil || k.expired(a.config.Clock.Now()) {
 		a.gauges.failed("sigv4")
-		return Secret{}, Principal{}, wrong
+		return nil, fault.New(fault.Unauthentic, "check access key", "", "the security token included in the request is invalid")
 	}
+	return k, nil
+}
+
+func (a *Authority) secretOf(k *key) (Secret, error) {
 	s, err := a.ring.unsealText("key secret "+k.ID, k.secret)
-	if err != nil {
-		return Secret{}, Principal{}, fault.Wrap(fault.Internal, "unseal secret of key", k.ID, err)
-	}
-	return s, k.principal("sigv4"), nil
+	return s, fault.Wrap(fault.Internal, "unseal secret of key", k.ID, err)
 }

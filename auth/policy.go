@@ -201,7 +201,7 @@ func checkPatterns(field string, list []string) error {
 // matches reports whether the statement speaks about this request.
 func (s *Statement) matches(action Action, resource string, c *Context) bool {
 	if !matchAny(s.Action, func(p string) bool {
-		return p == "*" || glob(strings.ToLower(p), strings.ToLower(string(action)))
+		return p == "*" || globFold(p, string(action))
 	}) {
 		return false
 	}

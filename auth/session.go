@@ -121,7 +121,7 @@ func (a *Authority) Cookie(ctx context.Context, cookie, remote string) (Principa
 		delete(a.sessions, hash)
 	} else {
 		s.seen = now
-		a.used[hash] = use{now, hostOf(remote)}
+		a.used[hash] = use{now, hostOf(remote), remote}
 	}
 	a.mu.Unlock()
 	if !ok {

@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync"
 
 	"penstock/internal/fault"
 	"penstock/wire/sigv4"
@@ -23,22 +25,66 @@ func (a *Authority) Signed(ctx context.Context, r *http.Request, body []byte, re
 		a.gauges.failed("sigv4")
 		return Principal{}, err
 	}
-	known := false
-	for _, name := range Services() {
-		known = known || name == s.Service
-	}
-	if !known {
+	if !slices.Contains(Services(), s.Service) {
 		a.gauges.failed("sigv4")
 		return Principal{}, fault.New(fault.Unauthentic, "check signature", "", "Credential should be scoped to correct service")
 	}
-	secret, p, err := a.SigningSecret(ctx, s.AccessKey)
+	k, err := a.signingKey(ctx, s.AccessKey)
 	if err != nil {
 		return Principal{}, err
 	}
-	if err := s.Verify(secret.Reveal(), s.Payload(body), a.config.Clock.Now()); err != nil {
+	if err := a.verify(s, k, body); err != nil {
 		a.gauges.failed("sigv4")
 		return Principal{}, err
 	}
-	a.touch(p.ID, remote)
-	return p, nil
+	a.touch(k.ID, remote)
+	return k.principal("sigv4"), nil
+}
+
+// verify checks a signature with a key that was derived for an earlier request of the same
+// scope, or with a new one, which is kept once it has proved right: strangers fill nothing.
+func (a *Authority) verify(s *sigv4.Signature, k *key, body []byte) error {
+	now, payload := a.config.Clock.Now(), s.Payload(body)
+	scope := signingScope{k.ID, k.secret, s.Day, s.Region, s.Service}
+	if known := a.derived.get(scope); known != nil {
+		return s.VerifyWith(known, payload, now)
+	}
+	secret, err := a.secretOf(k)
+	if err != nil {
+		return err
+	}
+	fresh := s.Key(secret.Reveal())
+	if err := s.VerifyWith(fresh, payload, now); err != nil {
+		return err
+	}
+	a.derived.put(scope, fresh)
+	return nil
+}
+
+// derivedMax bounds the signing keys that are kept: each is 128 bytes and some words.
+const derivedMax = 4096
+
+// signingScope is what a signing key is derived for. The sealed secret is in it so that
+// another secret of the same key id is another scope.
+type signingScope struct{ id, sealed, day, region, service string }
+
+// derivedKeys keeps signing keys.
+type derivedKeys struct {
+	mu   sync.RWMutex
+	keys map[signingScope]*sigv4.Key
+}
+
+func (d *derivedKeys) get(s signingScope) *sigv4.Key {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.keys[s]
+}
+
+func (d *derivedKeys) put(s signingScope, k *sigv4.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.keys == nil || len(d.keys) >= derivedMax {
+		d.keys = map[signingScope]*sigv4.Key{} // days pass: most of them are old
+	}
+	d.keys[s] = k
 }

@@ -36,5 +36,7 @@ func (g *Signer) Sign(r *http.Request, body []byte, now time.Time) {
 	slices.Sort(s.signed)
 	sum := sha256.Sum256(body)
 	scope := g.AccessKey + "/" + s.Day + "/" + g.Region + "/" + g.Service + "/aws4_request"
-	r.Header.Set("Authorization", algorithm+" Credential="+scope+", SignedHeaders="+strings.Join(s.signed, ";")+", Signature="+s.sign(g.Secret, hex.EncodeToString(sum[:])))
+	var signature [64]byte
+	s.sign(s.Key(g.Secret), hex.EncodeToString(sum[:]), &signature)
+	r.Header.Set("Authorization", algorithm+" Credential="+scope+", SignedHeaders="+strings.Join(s.signed, ";")+", Signature="+string(signature[:]))
 }

@@ -9,8 +9,8 @@
 package sigv4
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,6 +28,7 @@ import (
 // Limits of what is looked at.
 const (
 	headerMax  = 8 << 10 // of an Authorization header
+	partsMax   = 16      // of it
 	signedMax  = 64      // signed headers
 	queryMax   = 16 << 10
 	expiresMax = 7 * 24 * time.Hour // AWS's longest for a presigned URL
@@ -89,11 +90,11 @@ func parse(r *http.Request) (*Signature, error) {
 	}
 	var credential, signed, date string
 	if header := r.Header.Get("Authorization"); strings.HasPrefix(header, algorithm) {
-		fields, err := authorization(header)
+		f, err := authorization(header)
 		if err != nil {
 			return nil, err
 		}
-		credential, signed, s.signature = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
+		credential, signed, s.signature = f.credential, f.signed, f.signature
 		if date = r.Header.Get("X-Amz-Date"); date == "" {
 			if t, err := http.ParseTime(r.Header.Get("Date")); err == nil {
 				date = t.UTC().Format(timeFormat)
@@ -122,31 +123,56 @@ func parse(r *http.Request) (*Signature, error) {
 	if s.Date, err = time.Parse(timeFormat, date); err != nil {
 		return nil, errors.New("X-Amz-Date is missing or not like 20060102T150405Z")
 	}
-	if s.Day != s.Date.Format("20060102") {
+	if len(date) < len(s.Day) || s.Day != date[:len("20060102")] {
 		return nil, errors.New("the date of the credential is not that of X-Amz-Date")
 	}
 	s.PayloadHash = r.Header.Get("X-Amz-Content-Sha256")
 	return s, s.setSigned(signed)
 }
 
-func authorization(header string) (map[string]string, error) {
+// fields are the parts of an Authorization header.
+type fields struct{ credential, signed, signature string }
+
+func authorization(header string) (f fields, err error) {
 	if len(header) > headerMax {
-		return nil, fmt.Errorf("the Authorization header is longer than %d bytes", headerMax)
+		return f, fmt.Errorf("the Authorization header is longer than %d bytes", headerMax)
 	}
-	fields := map[string]string{}
-	for _, part := range strings.Split(strings.TrimPrefix(header, algorithm), ",") {
+	bad := errors.New("the Authorization header has a part that is no name=value, or one twice")
+	var seen [3]bool
+	rest, more := strings.TrimPrefix(header, algorithm), true
+	for n := 0; more; n++ {
+		var part string
+		part, rest, more = strings.Cut(rest, ",")
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if _, twice := fields[name]; !ok || twice {
-			return nil, errors.New("the Authorization header has a part that is no name=value, or one twice")
+		if !ok || n == partsMax {
+			return f, bad
 		}
-		fields[name] = value
+		for i, known := range [...]struct {
+			name string
+			to   *string
+		}{{"Credential", &f.credential}, {"SignedHeaders", &f.signed}, {"Signature", &f.signature}} {
+			if name == known.name {
+				if seen[i] {
+					return f, bad
+				}
+				*known.to, seen[i] = value, true
+			}
+		}
 	}
-	return fields, nil
+	return f, nil
 }
 
 func (s *Signature) scope(credential string) error {
-	parts := strings.Split(credential, "/")
-	if len(parts) != 5 || slices.Contains(parts, "") || parts[4] != "aws4_request" {
+	var parts [5]string
+	rest, more := credential, true
+	for i := range parts {
+		if !more {
+			parts[4] = ""
+			break
+		}
+		parts[i], rest, more = strings.Cut(rest, "/")
+	}
+	if more || slices.Contains(parts[:], "") || parts[4] != "aws4_request" {
 		return errors.New("Credential is not KEY/DATE/REGION/SERVICE/aws4_request")
 	}
 	s.AccessKey, s.Day, s.Region, s.Service = parts[0], parts[1], parts[2], parts[3]
@@ -171,8 +197,8 @@ func (s *Signature) setSigned(list string) error {
 	}
 	// A body hash, a target or a date that is sent in a header but not signed could be
 	// swapped by whoever sees the request.
-	for _, must := range []string{"x-amz-date", "x-amz-target", "x-amz-content-sha256"} {
-		if !s.Presigned && s.request.Header.Get(must) != "" && !slices.Contains(s.signed, must) {
+	for _, must := range [...]string{"x-amz-date", "x-amz-target", "x-amz-content-sha256"} {
+		if !s.Presigned && len(s.values(must)) > 0 && s.values(must)[0] != "" && !slices.Contains(s.signed, must) {
 			return errors.New(must + " is sent but not signed")
 		}
 	}
@@ -183,10 +209,17 @@ func (s *Signature) setSigned(list string) error {
 // the payload hashes that are acceptable, tried in order: Payload lists them. The
 // error is fault.Unauthentic; its text is what SDKs look for.
 func (s *Signature) Verify(secret string, payloads []string, now time.Time) error {
+	return s.VerifyWith(s.Key(secret), payloads, now)
+}
+
+// VerifyWith is Verify with a key that Key made.
+func (s *Signature) VerifyWith(key *Key, payloads []string, now time.Time) error {
 	ok := false
 	for _, hash := range payloads {
 		// No early end: how many are tried must not show which one fits.
-		ok = hmac.Equal([]byte(s.sign(secret, hash)), []byte(s.signature)) || ok
+		var want [64]byte
+		s.sign(key, hash, &want)
+		ok = subtle.ConstantTimeCompare(want[:], []byte(s.signature)) == 1 || ok
 	}
 	if !ok {
 		return fault.New(fault.Unauthentic, "check signature", "", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.")
@@ -224,7 +257,9 @@ func (s *Signature) Payload(body []byte) []string {
 		return []string{EmptyHash, Unsigned}
 	}
 	sum := sha256.Sum256(body)
-	hash := hex.EncodeToString(sum[:])
+	var digits [64]byte
+	hex.Encode(digits[:], sum[:])
+	hash := string(digits[:])
 	if s.PayloadHash != "" && s.PayloadHash != hash {
 		return nil
 	}
@@ -232,58 +267,6 @@ func (s *Signature) Payload(body []byte) []string {
 		return []string{hash, Unsigned}
 	}
 	return []string{hash}
-}
-
-func (s *Signature) sign(secret, payload string) string {
-	sum := sha256.Sum256([]byte(s.canonical(payload)))
-	scope := s.Day + "/" + s.Region + "/" + s.Service + "/aws4_request"
-	text := algorithm + "\n" + s.Date.Format(timeFormat) + "\n" + scope + "\n" + hex.EncodeToString(sum[:])
-	key := []byte("AWS4" + secret)
-	for _, part := range []string{s.Day, s.Region, s.Service, "aws4_request", text} {
-		m := hmac.New(sha256.New, key)
-		m.Write([]byte(part))
-		key = m.Sum(nil)
-	}
-	return hex.EncodeToString(key)
-}
-
-// canonical is the canonical request, with the path as received.
-func (s *Signature) canonical(payload string) string {
-	var b strings.Builder
-	path := s.request.URL.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	b.WriteString(s.request.Method + "\n" + path + "\n" + canonicalQuery(s.request.URL.RawQuery) + "\n")
-	for _, name := range s.signed {
-		b.WriteString(name + ":" + s.header(name) + "\n")
-	}
-	b.WriteString("\n" + strings.Join(s.signed, ";") + "\n" + payload)
-	return b.String()
-}
-
-// header is the value as signed: trimmed, blanks collapsed, several joined by commas.
-// net/http takes some headers out of the map.
-func (s *Signature) header(name string) string {
-	r := s.request
-	switch name {
-	case "host":
-		return r.Host
-	case "transfer-encoding":
-		if len(r.TransferEncoding) > 0 {
-			return strings.Join(r.TransferEncoding, ",")
-		}
-	case "content-length":
-		if r.Header.Get(name) == "" && r.ContentLength >= 0 {
-			return strconv.FormatInt(r.ContentLength, 10)
-		}
-	}
-	values := r.Header.Values(name)
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = strings.Join(strings.Fields(v), " ")
-	}
-	return strings.Join(out, ",")
 }
 
 // canonicalQuery sorts the parameters and encodes them anew, without the signature.
