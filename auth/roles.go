@@ -57,6 +57,7 @@ func roleActions(role string) (onStreams, onSystem []string, ok bool) {
 			"kinesisvideo:DescribeSignalingChannel", "kinesisvideo:CreateSignalingChannel", "kinesisvideo:GetSignalingChannelEndpoint",
 			"kinesisvideo:GetIceServerConfig", "kinesisvideo:ConnectAsMaster", "kinesisvideo:JoinStorageSession",
 			"kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:PutRecord", "kinesis:PutRecords",
+			string(DataCreateStream),
 			"firehose:DescribeDeliveryStream", "firehose:PutRecord", "firehose:PutRecordBatch",
 		}, nil, true
 	case RoleWorker:

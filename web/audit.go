@@ -23,6 +23,10 @@ func (s *Server) handle(rt route, c *call) error {
 		return rt.Handle(c)
 	}
 	err := rt.Handle(c)
+	if rt.Large {
+		c.putting(rt, err)
+		return err
+	}
 	object := c.object
 	if object == "" {
 		object = c.resource(rt.On)

@@ -16,22 +16,44 @@ func unknownData(name string) error {
 		WithHint("`penstock data ls` lists the data streams that you may see")
 }
 
-// admitToData is admitToStream for the data stream of the path.
+// admitToData is admitToStream for the data stream of the path, whose own policy is
+// asked, too. A row that makes streams makes one that is missing, for callers who may.
 func (s *Server) admitToData(rt route, c *call) error {
 	name := c.r.PathValue("name")
 	st, err := s.c.Data.Get(c.r.Context(), c.principal.Account, s.c.Region, name)
-	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+	if fault.Is(err, fault.NotFound) && rt.Makes {
+		st, err = s.makeData(rt, c, name)
+	}
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) && !rt.Makes {
 		return unknownData(name)
 	}
 	if err != nil {
 		return err
 	}
 	c.data = st
-	err = c.may(rt.Action, st.ARN())
-	if fault.Is(err, fault.Denied) && c.may(auth.DataDescribeStream, st.ARN()) != nil {
+	err = c.mayData(rt.Action)
+	if fault.Is(err, fault.Denied) && c.mayData(auth.DataDescribeStream) != nil {
 		return unknownData(name)
 	}
 	return err
+}
+
+// makeData makes a data stream on its first use.
+func (s *Server) makeData(rt route, c *call, name string) (*datastream.Stream, error) {
+	arn := datastream.ARN(c.principal.Account, s.c.Region, name)
+	for _, action := range []auth.Action{rt.Action, auth.DataCreateStream} {
+		if c.may(action, arn) != nil {
+			return nil, fault.New(fault.NotFound, "find data stream", name, "no such data stream, and this key may not create it")
+		}
+	}
+	st, err := s.c.Data.Ensure(c.r.Context(), c.principal.Account, s.c.Region, name)
+	s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: auth.DataCreateStream, Object: arn, Remote: remoteHost(c.r), Detail: "on a first put", Err: err})
+	return st, err
+}
+
+// mayData asks whether the caller may do action to the data stream.
+func (c *call) mayData(action auth.Action) error {
+	return c.s.c.Auth.AuthorizeShared(c.principal, action, c.data.ARN(), c.data.Shared(), c.context())
 }
 
 func listData(c *call) error {
@@ -113,7 +135,7 @@ func changeData(c *call) error {
 	if err := decode(c.w, c.r, &body); err != nil {
 		return err
 	}
-	ctx, arn := c.r.Context(), c.data.ARN()
+	ctx := c.r.Context()
 	if body.Retention != nil {
 		keep, err := dataRetention(*body.Retention)
 		if err != nil {
@@ -124,7 +146,7 @@ func changeData(c *call) error {
 		if keep < now {
 			action = "kinesis:DecreaseStreamRetentionPeriod"
 		}
-		if err := c.may(action, arn); err != nil {
+		if err := c.mayData(action); err != nil {
 			return err
 		}
 		if keep != now {

@@ -70,6 +70,15 @@ type consumerView struct {
 	Seen    *time.Time        `json:"seen,omitempty"`
 }
 
+// storedView is the answer to a put, in the order of the records.
+type storedView struct {
+	Records []struct {
+		Shard          string `json:"shard"`
+		SequenceNumber string `json:"sequence_number,omitempty"`
+		Error          string `json:"error,omitempty"` // a code; only where the answer is an error
+	} `json:"records"`
+}
+
 // viewData describes a data stream, shards and consumers too when whole.
 func (s *Server) viewData(st *datastream.Stream, whole bool) dataView {
 	i := st.Info()

@@ -30,7 +30,7 @@ func schemas() map[string]any {
 		}{},
 		"DataStreams": struct {
 			Streams []dataView `json:"streams"`
-		}{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
+		}{}, "Stored": storedView{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
 		"Timeline": timelineView{}, "Fragments": struct {
 			Fragments []struct{} `json:"fragments"`
 			Next      string     `json:"next,omitempty"`

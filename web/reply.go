@@ -50,23 +50,31 @@ type errorBody struct {
 // cause, which the client never sees.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := fault.KindOf(err)
-	var body errorBody
-	body.Error.Code = kind.String()
-	body.Error.RequestID = w.Header().Get("X-Request-Id")
-	body.Error.Message, body.Error.Hint = err.Error(), fault.HintOf(err)
 	switch {
 	case kind == fault.Internal && r.Context().Err() != nil:
 		return // the caller left: nobody is there to read an answer
-	case kind == fault.Internal:
-		s.c.Logger.Error("request", "method", r.Method, "path", r.URL.Path, "err", err, "request_id", body.Error.RequestID)
-		body.Error.Message, body.Error.Hint = "something went wrong here", "look for this request_id in the server's log"
 	case kind == fault.Unauthentic:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="penstock"`)
 	case kind == fault.Throttled && w.Header().Get("Retry-After") == "":
 		// Whole seconds, rounded up (RFC 9110 10.2.3).
 		w.Header().Set("Retry-After", strconv.Itoa(max(2, int((fault.AfterOf(err)+time.Second-1)/time.Second))))
 	}
-	s.answer(w, statusOf(kind), body)
+	s.answer(w, statusOf(kind), s.errorOf(w, r, err))
+}
+
+// errorOf is what the client is told of err. The cause of an internal fault goes into the
+// log instead.
+func (s *Server) errorOf(w http.ResponseWriter, r *http.Request, err error) errorBody {
+	kind := fault.KindOf(err)
+	var body errorBody
+	body.Error.Code = kind.String()
+	body.Error.RequestID = w.Header().Get("X-Request-Id")
+	body.Error.Message, body.Error.Hint = err.Error(), fault.HintOf(err)
+	if kind == fault.Internal {
+		s.c.Logger.Error("request", "method", r.Method, "path", r.URL.Path, "err", err, "request_id", body.Error.RequestID)
+		body.Error.Message, body.Error.Hint = "something went wrong here", "look for this request_id in the server's log"
+	}
+	return body
 }
 
 // answer sends v as JSON.

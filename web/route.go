@@ -42,6 +42,8 @@ type route struct {
 	Path    string // with {name} where a stream is meant
 	Action  auth.Action
 	On      target
+	Makes   bool // the data stream, on first use, where the caller may
+	Large   bool // the body is data, not a document: see dataBody
 	Door    door
 	Summary string
 	Query   []param
@@ -63,6 +65,7 @@ type call struct {
 	stream    streams.Stream
 	data      *datastream.Stream
 	object    string // of the audit log, where a handler knows it better than the path
+	held      int64  // bytes of Server.bodies
 }
 
 // json answers v with status 200.
@@ -92,6 +95,7 @@ func (s *Server) mount(table []route) *http.ServeMux {
 // enter finds out who calls, asks auth, and hands the request to its handler.
 func (s *Server) enter(rt route, w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: w, r: r}
+	defer c.release()
 	if err := s.admit(rt, c); err != nil {
 		c.note(rt, c.tried(), "", err)
 		s.fail(w, r, err)
@@ -99,7 +103,11 @@ func (s *Server) enter(rt route, w http.ResponseWriter, r *http.Request) {
 	}
 	if rt.On != toSelf && rt.On != toNobody {
 		// A revoked key ends what it started: the request's context falls with it.
-		ctx, release := s.c.Auth.Hold(r.Context(), c.principal, rt.Action, c.resource(rt.On), c.context())
+		var shared func() *auth.ResourcePolicy
+		if rt.On == toData {
+			shared = c.data.Shared
+		}
+		ctx, release := s.c.Auth.HoldShared(r.Context(), c.principal, rt.Action, c.resource(rt.On), shared, c.context())
 		defer release()
 		c.r = r.WithContext(ctx)
 	}
@@ -169,7 +177,7 @@ func (s *Server) identify(rt route, c *call) error {
 	r := c.r
 	remote := remoteHost(r)
 	if sigv4.Present(r) {
-		return s.signed(c, remote)
+		return s.signed(rt, c, remote)
 	}
 	if head := r.Header.Get("Authorization"); head != "" {
 		scheme, token, _ := strings.Cut(head, " ")
@@ -201,15 +209,23 @@ func (s *Server) identify(rt route, c *call) error {
 }
 
 // signed finds the principal behind an AWS signature, which covers the body: it is read
-// here, within the bounds of a JSON request, and put back for the handler.
-func (s *Server) signed(c *call, remote string) error {
-	body, err := readBody(c.w, c.r)
+// here, within the row's bounds, and kept for the handler.
+func (s *Server) signed(rt route, c *call, remote string) error {
+	body, err := c.body(rt)
 	if err != nil {
 		return err
 	}
 	c.principal, err = s.c.Auth.Signed(c.r.Context(), c.r, body, remote)
 	c.r.Body = io.NopCloser(bytes.NewReader(body))
 	return err
+}
+
+// body reads the whole body within the bounds of the row.
+func (c *call) body(rt route) ([]byte, error) {
+	if rt.Large {
+		return c.dataBody()
+	}
+	return readBody(c.w, c.r)
 }
 
 // sameSite refuses a request that another site made the browser send: a cookie

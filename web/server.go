@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/semaphore"
 
 	"penstock/auth"
 	"penstock/fragments"
@@ -106,6 +107,7 @@ type Server struct {
 	metrics http.Handler
 	stored  *shelf
 	views   *views
+	bodies  *semaphore.Weighted // of records, in memory
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -138,7 +140,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax)}
 	s.mux = s.mount(table())
 	return s, nil
 }

@@ -18,8 +18,9 @@ type Stream struct {
 
 	info    atomic.Pointer[Info]
 	pending atomic.Pointer[task]
-	records atomic.Pointer[records.Log] // nil: not ACTIVE yet, or being deleted
-	readers atomic.Pointer[[]Consumer]  // by name
+	records atomic.Pointer[records.Log]  // nil: not ACTIVE yet, or being deleted
+	readers atomic.Pointer[[]Consumer]   // by name
+	shared  atomic.Pointer[parsedPolicy] // see Shared
 	meter   meter
 	gate    records.Gate  // made once
 	gone    chan struct{} // closed when the stream begins to be deleted
