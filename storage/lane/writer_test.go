@@ -256,9 +256,16 @@ func TestNoRoomFailsWhatIsPendingAndPasses(t *testing.T) {
 			if _, err := ticket.Wait(t.Context()); !fault.Is(err, fault.Unavailable) {
 				t.Errorf("a ticket: %v", err)
 			}
+			if !ticket.Failed() {
+				t.Error("a refused entry has not failed")
+			}
 		}
 		r.lane.setFail(nil)
-		if lsn, err := put(t, r.Writer, 0, "again").Wait(t.Context()); lsn != 1 || err != nil {
+		again := put(t, r.Writer, 0, "again")
+		if again.Failed() || (Ticket{}).Failed() {
+			t.Error("what is pending has failed")
+		}
+		if lsn, err := again.Wait(t.Context()); lsn != 1 || err != nil || again.Failed() {
 			t.Errorf("when there is room again: %d, %v", lsn, err)
 		}
 		r.stop()
