@@ -32,14 +32,7 @@ func TestRecordsCrash(t *testing.T) {
 	var ready []time.Duration
 	cycles := recordCrashes(t)
 	for n := range cycles {
-		stop := l.writers(6)
-		time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond) // the instant of the crash is the experiment
-		upheaval, ended := l.upheaval(n, cycles, rng), make(chan error, 1)
-		go func() { ended <- upheaval() }()
-		time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
-		s.kill()
-		<-ended // it succeeded, or the crash broke it: both are fair
-		stop()
+		l.strike(n, cycles, rng, s.kill)
 		if rng.IntN(8) == 0 { // and once more on the way up
 			s.launch()
 			time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
@@ -66,6 +59,19 @@ func TestRecordsCrash(t *testing.T) {
 	l.catchUp("after all crashes")
 	l.reread("after all crashes")
 	readyInTime(t, ready)
+}
+
+// strike puts records and, amid that, ends the server with blow.
+func (l *ledger) strike(n, of int, rng *rand.Rand, blow func()) {
+	l.s.t.Helper()
+	stop := l.writers(6)
+	defer stop()
+	time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond) // the instant is the experiment
+	upheaval, ended := l.upheaval(n, of, rng), make(chan error, 1)
+	go func() { ended <- upheaval() }()
+	time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+	blow()
+	<-ended // it succeeded, or the blow broke it: both are fair
 }
 
 // readyInTime asks that a killed server is ready again within a second. What the machine

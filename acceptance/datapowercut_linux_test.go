@@ -15,35 +15,25 @@ import (
 // TestRecordsPowerCut cuts the power of the disk under producers: what the server had
 // acknowledged is there, once, in order.
 func TestRecordsPowerCut(t *testing.T) {
-	for i, kind := range []string{"ext4", "xfs"} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			v := newVolume(t, kind, 2048)
-			s, l := withStream(t, v.data(), 4)
-			rng := rand.New(rand.NewPCG(60, uint64(i)))
-			cuts := max(2, recordCrashes(t)*3/10)
-			for n := range cuts {
-				stop := l.writers(6)
-				time.Sleep(time.Duration(rng.IntN(1200)) * time.Millisecond) // the instant of the cut is the experiment
-				upheaval, ended := l.upheaval(n, cuts, rng), make(chan error, 1)
-				go func() { ended <- upheaval() }()
-				time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+	onVolumes(t, 2048, func(t *testing.T, v *volume, rng *rand.Rand) {
+		s, l := withStream(t, v.data(), 4)
+		cuts := max(2, recordCrashes(t)*3/10)
+		for n := range cuts {
+			l.strike(n, cuts, rng, func() {
 				v.cut()
 				s.kill()
-				<-ended // it succeeded, or the cut broke it: both are fair
-				stop()
-				v.unmount()
-				v.mount()
-				s.up()
-				s.active(l.stream) // what the cut broke off has been done
-				l.catchUp("cut " + strconv.Itoa(n))
-				if t.Failed() {
-					return
-				}
+			})
+			v.unmount()
+			v.mount()
+			s.up()
+			s.active(l.stream) // what the cut broke off has been done
+			l.catchUp("cut " + strconv.Itoa(n))
+			if t.Failed() {
+				return
 			}
-			l.reread("after all cuts")
-		})
-	}
+		}
+		l.reread("after all cuts")
+	})
 }
 
 // TestRecordsOnAFullDisk fills the disk under producers: they hear that nothing is stored,

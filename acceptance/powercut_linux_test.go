@@ -10,26 +10,21 @@ import (
 // TestPowerCut cuts the power of the disk under recording cameras: what the server had
 // called durable is there and plays.
 func TestPowerCut(t *testing.T) {
-	for i, kind := range []string{"ext4", "xfs"} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			v := newVolume(t, kind, 1024)
-			s := startWith(t, &server{dir: v.data()})
-			var names []string
-			for i := range 4 {
-				names = append(names, fmt.Sprintf("cam%d", i))
-			}
-			producers(t, s, names)
-			for _, name := range names {
-				recorded(s, name, 1)
-			}
-			rng := rand.New(rand.NewPCG(20, uint64(i)))
-			for n := range max(2, crashes(t)/8) {
-				time.Sleep(time.Duration(3000+rng.IntN(2500)) * time.Millisecond) // the instant of the cut is the experiment
-				s.powerCut(n, v, names)
-			}
-		})
-	}
+	onVolumes(t, 1024, func(t *testing.T, v *volume, rng *rand.Rand) {
+		s := startWith(t, &server{dir: v.data()})
+		var names []string
+		for i := range 4 {
+			names = append(names, fmt.Sprintf("cam%d", i))
+		}
+		producers(t, s, names)
+		for _, name := range names {
+			recorded(s, name, 1)
+		}
+		for n := range max(2, crashes(t)/8) {
+			time.Sleep(time.Duration(3000+rng.IntN(2500)) * time.Millisecond) // the instant of the cut is the experiment
+			s.powerCut(n, v, names)
+		}
+	})
 }
 
 // powerCut cuts the power, puts it back and looks at what is left.

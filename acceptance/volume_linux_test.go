@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,16 @@ func newVolume(t testing.TB, kind string, megabytes int64) *volume {
 		v.unmount()
 	})
 	return v
+}
+
+// onVolumes runs a test on each kind of file system at the same time.
+func onVolumes(t *testing.T, megabytes int64, test func(t *testing.T, v *volume, rng *rand.Rand)) {
+	for i, kind := range []string{"ext4", "xfs"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, newVolume(t, kind, megabytes), rand.New(rand.NewPCG(20, uint64(i))))
+		})
+	}
 }
 
 func (v *volume) tryMount() ([]byte, error) {
