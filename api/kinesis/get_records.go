@@ -7,6 +7,7 @@ import (
 	"penstock/internal/fault"
 	"penstock/records"
 	"penstock/streams/datastream"
+	"penstock/wire/awsjson"
 )
 
 // The most that one answer of GetRecords holds.
@@ -20,6 +21,7 @@ const (
 type gotten struct {
 	shape.GetRecordsAnswer
 	release func()
+	size    func(awsjson.Format) int
 }
 
 // pages are used again: one of ten thousand records is about a megabyte.
@@ -78,6 +80,7 @@ func getRecords(r *request, in *shape.GetRecordsInput) (*gotten, error) {
 	out.N, out.View = len(page.Records), view(page)
 	out.MillisBehindLatest = page.Behind.Milliseconds()
 	out.release = func() { r.s.pages.put(page) }
+	out.size = func(f awsjson.Format) int { return pageSize(page, f) }
 	// The end is told by itself: an answer with records always has an iterator (recorded on AWS).
 	if page.Ended && len(page.Records) == 0 {
 		out.ChildShards = children(page.Children)
@@ -109,6 +112,26 @@ func children(list []records.Shard) []shape.ChildShard {
 		out = append(out, c)
 	}
 	return out
+}
+
+// Size is about the length of the answer.
+func (g *gotten) Size(f awsjson.Format) int { return g.size(f) }
+
+// recordSize is what a record takes beside its data and key.
+const recordSize = 160
+
+// pageSize is about the length of a page in an answer.
+func pageSize(page *records.Page, f awsjson.Format) int {
+	n := 1 << 10
+	for i := range page.Records {
+		r := &page.Records[i]
+		data := len(r.Data)
+		if f == awsjson.JSON {
+			data = (data + 2) / 3 * 4
+		}
+		n += recordSize + data + len(r.Key)
+	}
+	return n
 }
 
 // AppendJSON writes the answer, once.

@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,7 @@ import (
 
 // metrics counts answers. The metrics of an operation are found once, not per request.
 type metrics struct {
+	ok            sync.Map // operation → *operationMetrics, of answers without exception
 	answers       *prometheus.CounterVec
 	took          *prometheus.HistogramVec
 	subscriptions prometheus.Gauge
@@ -35,11 +37,30 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// operationMetrics are the metrics of an operation's successes.
+type operationMetrics struct {
+	answers prometheus.Counter
+	took    prometheus.Observer
+}
+
+func (m *metrics) of(operation string) *operationMetrics {
+	if known, ok := m.ok.Load(operation); ok {
+		return known.(*operationMetrics)
+	}
+	known, _ := m.ok.LoadOrStore(operation, &operationMetrics{m.answers.WithLabelValues(operation, ""), m.took.WithLabelValues(operation)})
+	return known.(*operationMetrics)
+}
+
 // observe counts an answer, and logs what an operator should know of.
 func (s *Server) observe(c *awsjson.Call, o awsjson.Outcome) {
-	s.metrics.answers.WithLabelValues(c.Operation, o.Type).Inc()
+	m := s.metrics.of(c.Operation) // the model's, or empty: bounded
+	if o.Type == "" {
+		m.answers.Inc()
+	} else {
+		s.metrics.answers.WithLabelValues(c.Operation, o.Type).Inc()
+	}
 	if c.Operation != "SubscribeToShard" {
-		s.metrics.took.WithLabelValues(c.Operation).Observe(float64(o.Took) / float64(time.Second))
+		m.took.Observe(float64(o.Took) / float64(time.Second))
 	}
 	if o.Status >= 500 && o.Err != nil && c.Request.Context().Err() == nil {
 		s.c.Logger.Error("request", "operation", c.Operation, "err", o.Err, "request_id", c.RequestID)

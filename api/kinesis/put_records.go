@@ -7,6 +7,7 @@ import (
 	"penstock/api/kinesis/shape"
 	"penstock/internal/fault"
 	"penstock/records"
+	"penstock/wire/awsjson"
 )
 
 // putBytes bounds the data and keys of one request.
@@ -111,3 +112,9 @@ func (p *placed) AppendCBOR(dst []byte) []byte {
 	p.release()
 	return dst
 }
+
+// Size is about the length of the answer.
+func (p *placed) Size(awsjson.Format) int { return 64 + p.N*entrySize }
+
+// entrySize is what one result takes: a sequence number, a shard, their names.
+const entrySize = 120

@@ -62,6 +62,13 @@ type Appender interface {
 	AppendCBOR(dst []byte) []byte
 }
 
+// Sized is an Appender that knows about how long its answer will be, in bytes: one that is
+// large is then written into a buffer of its size, not into one that grows.
+type Sized interface {
+	Appender
+	Size(f Format) int
+}
+
 // FastInput is an input that can be read in one pass. DecodeFast answers false for
 // whatever it does not take exactly as the slow way does, and for all that does not
 // satisfy the model; Reset makes the value as new, keeping its memory.

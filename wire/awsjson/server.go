@@ -376,7 +376,11 @@ func (x *exchange) answer(out any) {
 		x.send(http.StatusOK, x.call.Format.ContentType(), nil)
 		return
 	}
-	b := x.pools.get(4 << 10)
+	n := 4 << 10
+	if sized, ok := out.(Sized); ok {
+		n = sized.Size(x.call.Format)
+	}
+	b := x.pools.get(n)
 	if a, ok := out.(Appender); ok {
 		if x.call.Format == CBOR {
 			b = a.AppendCBOR(b)

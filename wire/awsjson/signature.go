@@ -10,6 +10,9 @@ import (
 // nothing at all, a part of it, or that there are two. nil: it has all its parts.
 func unsigned(r *http.Request) *Error {
 	header := r.Header.Get("Authorization")
+	if r.URL.RawQuery == "" && complete(header) && r.Header.Get("X-Amz-Date") != "" {
+		return nil
+	}
 	query := r.URL.Query()
 	_, inQuery := query["X-Amz-Algorithm"]
 	switch {
@@ -21,6 +24,21 @@ func unsigned(r *http.Request) *Error {
 		return incompleteQuery(query)
 	}
 	return NewError("MissingAuthenticationTokenException", "Missing Authentication Token")
+}
+
+// complete reports whether a header plainly has all its parts; what is not plain is looked
+// at closely.
+func complete(header string) bool {
+	for _, p := range [...]string{"Credential=", "SignedHeaders=", "Signature="} {
+		i := strings.Index(header, p)
+		if i < 1 || header[i-1] != ' ' && header[i-1] != ',' {
+			return false
+		}
+		if i += len(p); i >= len(header) || header[i] == ',' || header[i] == ' ' {
+			return false
+		}
+	}
+	return strings.HasPrefix(header, "AWS4-HMAC-SHA256 ")
 }
 
 func incompleteHeader(r *http.Request, header string) *Error {
