@@ -21,6 +21,13 @@ type Signer struct {
 // Sign signs r, whose whole body is body, at the time now. It sets X-Amz-Date and, with
 // a Token, X-Amz-Security-Token.
 func (g *Signer) Sign(r *http.Request, body []byte, now time.Time) {
+	sum := sha256.Sum256(body)
+	g.SignHash(r, hex.EncodeToString(sum[:]), now)
+}
+
+// SignHash is Sign for who knows the SHA-256 of the body, in hexadecimal: one who sends
+// the same body often.
+func (g *Signer) SignHash(r *http.Request, hash string, now time.Time) {
 	now = now.UTC()
 	r.Header.Set("X-Amz-Date", now.Format(timeFormat))
 	if g.Token != "" {
@@ -34,9 +41,8 @@ func (g *Signer) Sign(r *http.Request, body []byte, now time.Time) {
 		}
 	}
 	slices.Sort(s.signed)
-	sum := sha256.Sum256(body)
 	scope := g.AccessKey + "/" + s.Day + "/" + g.Region + "/" + g.Service + "/aws4_request"
 	var signature [64]byte
-	s.sign(s.Key(g.Secret), hex.EncodeToString(sum[:]), &signature)
+	s.sign(s.Key(g.Secret), hash, &signature)
 	r.Header.Set("Authorization", algorithm+" Credential="+scope+", SignedHeaders="+strings.Join(s.signed, ";")+", Signature="+string(signature[:]))
 }
