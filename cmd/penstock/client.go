@@ -52,13 +52,14 @@ func (c *client) settle() error {
 	return usageError{fmt.Errorf("output %q: not table, json, jsonl, yaml or name", c.format)}
 }
 
-// open sends a request and returns the answer's body once its status is good.
+// open sends a request and returns the answer's body once its status is good. A body
+// that is an io.Reader is sent as it is, all others as JSON.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, body any, header http.Header) (*http.Response, error) {
 	if err := c.settle(); err != nil {
 		return nil, err
 	}
-	var r io.Reader
-	if body != nil {
+	r, streamed := body.(io.Reader)
+	if body != nil && !streamed {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return nil, err

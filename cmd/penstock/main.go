@@ -39,6 +39,7 @@ func main() {
 // terminal is what a command talks to: stdout is data, stderr is words.
 type terminal struct {
 	out, err io.Writer
+	in       io.Reader // nil: standard input
 	env      func(string) (string, bool)
 }
 
@@ -60,7 +61,7 @@ func rootCommand(t *terminal) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), streamCommand(t), cameraCommand(t),
+	root.AddCommand(serveCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), streamCommand(t), cameraCommand(t), dataCommand(t),
 		clipCommand(t), snapshotCommand(t), verifyCommand(t), reindexCommand(t), authCommand(t), auditCommand(t), configCommand(t), healthCommand(t), versionCommand(t))
 	return root
 }

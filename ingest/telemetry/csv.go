@@ -98,3 +98,20 @@ func rowParts(body []byte) ([][]byte, error) {
 		from = end
 	}
 }
+
+// textParts gives the lines that are not empty.
+func textParts(body []byte) ([][]byte, error) {
+	var out [][]byte
+	for len(body) > 0 {
+		line, rest, _ := bytes.Cut(body, []byte{'\n'})
+		body = rest
+		if line = bytes.TrimSuffix(line, []byte{'\r'}); len(line) == 0 {
+			continue
+		}
+		if len(out) == RecordsMax {
+			return nil, tooMany()
+		}
+		out = append(out, line[:len(line):len(line)])
+	}
+	return out, nil
+}

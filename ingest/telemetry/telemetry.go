@@ -42,6 +42,7 @@ const (
 	NDJSON               // a JSON value a line
 	CSV                  // a header and rows: each row becomes a JSON object
 	Rows                 // CSV without a header: each row is a record as it is
+	Lines                // of text: each that is not empty is a record, without its line end
 	CBOR                 // items one after another (RFC 8742); a lone array has a record in each element
 )
 
@@ -72,6 +73,11 @@ func FormatOf(contentType string, body []byte) (Format, error) {
 			return Rows, nil
 		}
 		return CSV, nil
+	case "text/plain":
+		if params["records"] == "lines" {
+			return Lines, nil
+		}
+		return Bytes, nil
 	case "application/cbor", "application/cbor-seq":
 		return CBOR, nil
 	}
@@ -120,6 +126,8 @@ func Parse(body []byte, o Options) ([]records.Input, error) {
 		parts, err = csvParts(body)
 	case Rows:
 		parts, err = rowParts(body)
+	case Lines:
+		parts, err = textParts(body)
 	case CBOR:
 		parts, err = cborParts(body)
 	default:
@@ -157,7 +165,7 @@ func (o Options) check() ([]string, error) {
 	if o.Pointer == "" {
 		return nil, nil
 	}
-	if o.Format == Bytes || o.Format == Rows {
+	if o.Format == Bytes || o.Format == Rows || o.Format == Lines {
 		return nil, fault.New(fault.Invalid, "read partition key", cut(o.Pointer), "a JSON pointer needs records of JSON, CSV with a header, or CBOR").
 			WithHint("name the key itself: ?key=NAME, or the header X-Partition-Key")
 	}

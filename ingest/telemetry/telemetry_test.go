@@ -43,6 +43,9 @@ func TestBodiesBecomeRecords(t *testing.T) {
 		"lines of JSON":                {Options{Format: NDJSON, Pointer: "/k"}, "{\"k\":\"a\"}\r\n\n {\"k\":\"b\"} \n{\"k\":\"c\"}", "a={\"k\":\"a\"}\nb={\"k\":\"b\"}\nc={\"k\":\"c\"}\n"},
 		"CSV":                          {Options{Format: CSV, Pointer: "/id"}, "\xef\xbb\xbfid,temp,ok,note\ns1,21.50,true,\"a \"\"b\"\"\"\ns2,007,no,\n", "s1={\"id\":\"s1\",\"temp\":21.50,\"ok\":true,\"note\":\"a \\\"b\\\"\"}\ns2={\"id\":\"s2\",\"temp\":\"007\",\"ok\":\"no\",\"note\":null}\n"},
 		"CSV without a header":         {Options{Format: Rows, Key: "k"}, "a,b\n\n\"c\nd\",e,f\r\ng", "k=a,b\nk=\"c\nd\",e,f\nk=g\n"},
+		"lines of text":                {Options{Format: Lines, Key: "k"}, "a b\r\n\n c\nlast", "k=a b\nk= c\nk=last\n"},
+		"no line":                      {Options{Format: Lines, Key: "k"}, "\n\n", "invalid: there is no record in it"},
+		"a pointer into lines":         {Options{Format: Lines, Pointer: "/id"}, "x", "invalid: a JSON pointer needs"},
 		"a header alone has no record": {Options{Format: CSV}, "a,b\n", "invalid: there is no record in it"},
 		"no record":                    {Options{Format: JSON}, "[ ]", "invalid: there is no record in it"},
 		"no JSON":                      {Options{Format: JSON}, `{"a":}`, "invalid: it is not JSON: byte 6"},
@@ -143,7 +146,7 @@ func TestContentTypes(t *testing.T) {
 	for header, want := range map[string]Format{
 		"": Bytes, "application/json": JSON, "Application/JSON; charset=UTF-8": JSON, "application/senml+json": JSON, "application/x-ndjson": NDJSON, "application/jsonl": NDJSON,
 		"text/csv": CSV, "text/csv; header=absent": Rows, "text/csv; header=present": CSV, "application/cbor": CBOR, "application/cbor-seq": CBOR, "application/senml+cbor": CBOR,
-		"text/plain": Bytes, "application/octet-stream": Bytes, "image/png": Bytes, "application/x-www-form-urlencoded": Bytes,
+		"text/plain": Bytes, "text/plain; records=lines": Lines, "application/octet-stream": Bytes, "image/png": Bytes, "application/x-www-form-urlencoded": Bytes,
 	} {
 		if got, err := FormatOf(header, []byte("x")); err != nil || got != want {
 			t.Errorf("%q: %v %v", header, got, err)
@@ -169,7 +172,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(body), uint8(i), "")
 	}
 	f.Fuzz(func(t *testing.T, body []byte, format uint8, pointer string) {
-		o := Options{Format: Format(format % 6), Pointer: pointer}
+		o := Options{Format: Format(format % 7), Pointer: pointer}
 		in, err := Parse(body, o)
 		if err != nil {
 			if !fault.Is(err, fault.Invalid) {

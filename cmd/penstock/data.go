@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"penstock/internal/quantity"
+)
+
+func dataCommand(t *terminal) *cobra.Command {
+	c := &client{t: t}
+	cmd := &cobra.Command{Use: "data", Short: "Create, fill, follow and reshape data streams"}
+	c.bind(cmd)
+	cmd.AddCommand(c.dataList(), c.dataInfo(), c.dataCreate(), c.dataRemove(), c.dataPut(), c.dataTail(), c.dataSplit(), c.dataMerge())
+	return cmd
+}
+
+func dataPath(name string, more ...string) string {
+	return "/v1/data/" + url.PathEscape(name) + strings.Join(more, "")
+}
+
+var dataHead = []string{"name", "status", "mode", "shards", "kept", "records/s", "bytes/s", "refused/s"}
+
+func dataRow(d map[string]any) []string {
+	load, _ := d["load"].(map[string]any)
+	return []string{text(d, "name"), text(d, "status"), text(d, "mode"), text(d, "open_shards"), text(d, "retention"),
+		fmt.Sprintf("%.1f", number(load, "records_in")), quantity.Bytes(int64(number(load, "bytes_in"))), fmt.Sprintf("%.1f", number(load, "refused"))}
+}
+
+func (c *client) dataList() *cobra.Command {
+	var prefix string
+	cmd := &cobra.Command{Use: "ls", Short: "List data streams", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		var list struct{ Streams []map[string]any }
+		if err := c.call(cmd.Context(), http.MethodGet, "/v1/data", nil, nil, &list); err != nil {
+			return err
+		}
+		docs := []map[string]any{}
+		for _, d := range list.Streams {
+			if strings.HasPrefix(text(d, "name"), prefix) {
+				docs = append(docs, d)
+			}
+		}
+		return c.print(dataHead, docs, dataRow)
+	}}
+	cmd.Flags().StringVar(&prefix, "prefix", "", "only names that begin so")
+	return cmd
+}
+
+var shardHead = []string{"shard", "state", "parents", "from", "to", "records/s", "bytes/s", "hot key"}
+
+func shardRow(d map[string]any) []string {
+	state, hot := "closed", text(d, "hot_key")
+	if open, _ := d["open"].(bool); open {
+		state = "open"
+	}
+	if share := number(d, "hot_share"); share > 0 {
+		hot += fmt.Sprintf(" (%.0f %%)", share*100)
+	}
+	return []string{text(d, "id"), state, joined(d["parents"]), text(d, "from"), text(d, "to"),
+		fmt.Sprintf("%.1f", number(d, "records_in")), quantity.Bytes(int64(number(d, "bytes_in"))), hot}
+}
+
+func joined(list any) string {
+	var out []string
+	values, _ := list.([]any)
+	for _, v := range values {
+		out = append(out, fmt.Sprint(v))
+	}
+	if out == nil {
+		return "-"
+	}
+	return strings.Join(out, ",")
+}
+
+// shards prints the shards of a stream as a table, or the whole document.
+func (c *client) shards(d map[string]any) error {
+	if c.format != "table" {
+		return c.print(dataHead, []map[string]any{d}, dataRow)
+	}
+	var docs []map[string]any
+	list, _ := d["shards"].([]any)
+	for _, v := range list {
+		if s, ok := v.(map[string]any); ok {
+			docs = append(docs, s)
+		}
+	}
+	return c.print(shardHead, docs, shardRow)
+}
+
+func (c *client) dataInfo() *cobra.Command {
+	return &cobra.Command{Use: "info NAME", Short: "Show a data stream: its shards, their traffic, its consumers", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		var d map[string]any
+		if err := c.call(cmd.Context(), http.MethodGet, dataPath(args[0]), nil, nil, &d); err != nil {
+			return err
+		}
+		if c.format == "table" {
+			c.format = "yaml"
+		}
+		return c.print(dataHead, []map[string]any{d}, dataRow)
+	}}
+}
+
+func (c *client) dataCreate() *cobra.Command {
+	var shards int
+	var keep, largest string
+	var tags map[string]string
+	cmd := &cobra.Command{Use: "create NAME", Short: "Create a data stream", Args: exactly(1),
+		Example: "  penstock data create sensors\n  penstock data create trucks --shards 4 --retention 7d",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := map[string]any{"name": args[0], "shards": shards, "retention": keep, "tags": tags}
+			if largest != "" {
+				n, err := quantity.Size(largest)
+				if err != nil {
+					return usageError{err}
+				}
+				body["max_record"] = n
+			}
+			var d map[string]any
+			if err := c.call(cmd.Context(), http.MethodPost, "/v1/data", nil, body, &d); err != nil {
+				return err
+			}
+			return c.print(dataHead, []map[string]any{d}, dataRow)
+		}}
+	cmd.Flags().IntVar(&shards, "shards", 0, "number of shards, with Amazon's limits each; 0: on demand, the stream grows with its traffic")
+	cmd.Flags().StringVar(&keep, "retention", "24h", "how long records are kept, 24h to 365d")
+	cmd.Flags().StringVar(&largest, "max-record", "", "the largest record, 1MiB to 10MiB (1MiB)")
+	cmd.Flags().StringToStringVar(&tags, "tag", nil, "NAME=VALUE; may be given several times")
+	return cmd
+}
+
+func (c *client) dataRemove() *cobra.Command {
+	return &cobra.Command{Use: "rm NAME...", Short: "Delete data streams and their records", Args: atLeast(1), RunE: func(cmd *cobra.Command, names []string) error {
+		var errs []error
+		for _, name := range names {
+			if err := c.call(cmd.Context(), http.MethodDelete, dataPath(name), nil, nil, nil); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(errs) > 0 && len(errs) < len(names) {
+			return partly{errors.Join(errs...)}
+		}
+		return errors.Join(errs...)
+	}}
+}
+
+func (c *client) dataSplit() *cobra.Command {
+	var at string
+	cmd := &cobra.Command{Use: "split NAME SHARD", Short: "Split a shard in two", Args: exactly(2), RunE: func(cmd *cobra.Command, args []string) error {
+		return c.reshape(cmd.Context(), dataPath(args[0], "/split"), map[string]any{"shard": args[1], "at": at})
+	}}
+	cmd.Flags().StringVar(&at, "at", "", "hash key where the second half begins (the middle)")
+	return cmd
+}
+
+func (c *client) dataMerge() *cobra.Command {
+	return &cobra.Command{Use: "merge NAME SHARD SHARD", Short: "Merge two neighbouring shards", Args: exactly(3), RunE: func(cmd *cobra.Command, args []string) error {
+		return c.reshape(cmd.Context(), dataPath(args[0], "/merge"), map[string]any{"shards": args[1:]})
+	}}
+}
+
+func (c *client) reshape(ctx context.Context, path string, body any) error {
+	var d map[string]any
+	if err := c.call(ctx, http.MethodPost, path, nil, body, &d); err != nil {
+		return err
+	}
+	return c.shards(d)
+}
