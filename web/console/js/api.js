@@ -21,6 +21,8 @@ export const hooks = { unreachable: () => {}, reached: () => {}, unauthorized: (
 
 let csrf = '';
 export const setCSRF = (token) => { csrf = token || ''; };
+/** What a change needs beside the cookie, for requests that are not JSON. */
+export const csrfHeader = () => (csrf ? { 'X-CSRF-Token': csrf } : {});
 
 /** The absolute address of a path of the API. */
 export function address(path, query) {

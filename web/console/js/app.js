@@ -13,6 +13,8 @@ const pages = {
   cameras: () => import('./pages/cameras.js'),
   camera: () => import('./pages/camera.js'),
   add: () => import('./pages/add.js'),
+  data: () => import('./pages/data.js'),
+  datastream: () => import('./pages/datastream.js'),
   health: () => import('./pages/health.js'),
   settings: () => import('./pages/settings.js'),
   lost: () => import('./pages/lost.js'),
@@ -21,13 +23,17 @@ const panels = {
   keys: () => import('./components/shortcuts.js').then((m) => m.Shortcuts),
   palette: () => import('./components/palette.js').then((m) => m.Palette),
 };
-const titles = { start: 'Start', cameras: 'Cameras', add: 'Add a camera', health: 'Health', settings: 'Keys & settings', signin: 'Sign in', lost: 'Not found' };
+const titles = { start: 'Start', cameras: 'Cameras', add: 'Add a camera', data: 'Data streams', health: 'Health', settings: 'Keys & settings', signin: 'Sign in', lost: 'Not found' };
+
+/** The place of the frame that a page belongs to, where it is not its own. */
+const places = { camera: 'cameras', add: 'cameras', datastream: 'data' };
 
 /** The page that an address means. */
 function pageOf(path) {
   const [first, second] = path;
   if (!first) return list.value && list.value.some((s) => !s.demo) ? 'cameras' : 'start';
   if (first === 'cameras') return second ? 'camera' : 'cameras';
+  if (first === 'data') return second ? 'datastream' : 'data';
   return ['start', 'add', 'health', 'settings'].includes(first) ? first : 'lost';
 }
 
@@ -48,12 +54,12 @@ function App() {
   const who = session.value;
   const { path } = route.value;
   const page = who ? pageOf(path) : 'signin';
-  useEffect(() => { document.title = `${page === 'camera' ? path[1] : titles[page]} · penstock`; }, [page, path[1]]);
+  useEffect(() => { document.title = `${titles[page] || path[1]} · penstock`; }, [page, path[1]]);
   if (who === undefined) return html`<div class="boot">${outage.value ? 'The server does not answer. Trying again…' : html`<${Spinner} />`}</div>`;
   if (!who) return html`<${Later} load=${pages.signin} id="signin" props=${{}} /><${Toasts} />`;
   const close = () => { panel.value = ''; };
-  return html`<${Shell} page=${page === 'camera' || page === 'add' ? 'cameras' : page}>
-      <${Later} load=${pages[page]} id=${page} props=${page === 'camera' ? { name: path[1], key: path[1] } : {}} />
+  return html`<${Shell} page=${places[page] || page}>
+      <${Later} load=${pages[page]} id=${page} props=${page === 'camera' || page === 'datastream' ? { name: path[1], key: path[1] } : {}} />
     </${Shell}>
     ${panel.value && html`<${Later} load=${panels[panel.value]} id=${panel.value} props=${{ onClose: close }} />`}`;
 }

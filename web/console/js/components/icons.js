@@ -12,6 +12,7 @@ const strokes = {
   pip: 'M3 5h18v14H3zM12.5 12h6v4.5h-6z',
   home: 'M4 11l8-7 8 7M6 9.5V20h12V9.5',
   cameras: 'M3.5 4.5h7v6h-7zM13.5 4.5h7v6h-7zM3.5 13.5h7v6h-7zM13.5 13.5h7v6h-7z',
+  data: 'M4 7c2.7-2 5.3-2 8 0s5.3 2 8 0M4 12c2.7-2 5.3-2 8 0s5.3 2 8 0M4 17c2.7-2 5.3-2 8 0s5.3 2 8 0',
   health: 'M3 12h4l2.5-6 4.5 12 2.5-6H21',
   settings: 'M5 7h9M18 7h1M5 17h1M10 17h9M16 4.5v5M8 14.5v5',
   close: 'M6 6l12 12M18 6L6 18',

@@ -6,7 +6,7 @@ import { status } from '../status.js';
 import { Dialog } from './dialog.js';
 import { Dot } from './bits.js';
 
-const pages = [['Start', ['start']], ['Cameras', ['cameras']], ['Add a camera', ['add']], ['Health', ['health']], ['Keys & settings', ['settings']]];
+const pages = [['Start', ['start']], ['Cameras', ['cameras']], ['Add a camera', ['add']], ['Data streams', ['data']], ['Health', ['health']], ['Keys & settings', ['settings']]];
 
 export function Palette({ onClose }) {
   const [text, setText] = useState('');

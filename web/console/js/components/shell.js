@@ -11,7 +11,7 @@ import { Dot } from './bits.js';
 export const panel = signal('');
 
 /** @type {[string, string, string][]} */
-const places = [['start', 'Start', 'home'], ['cameras', 'Cameras', 'cameras'], ['health', 'Health', 'health'], ['settings', 'Keys & settings', 'settings']];
+const places = [['start', 'Start', 'home'], ['cameras', 'Cameras', 'cameras'], ['data', 'Data streams', 'data'], ['health', 'Health', 'health'], ['settings', 'Keys & settings', 'settings']];
 
 export function Shell({ page, children }) {
   const n = list.value?.length;
@@ -21,7 +21,7 @@ export function Shell({ page, children }) {
     <div class="app">
       <nav class="side" aria-label="Main">
         <div class="logo"><${Logo} />penstock</div>
-        ${link(places[0])}<h2>Video</h2>${link(places[1])}<h2>System</h2>${link(places[2])}${link(places[3])}
+        ${link(places[0])}<h2>Video</h2>${link(places[1])}<h2>Data</h2>${link(places[2])}<h2>System</h2>${link(places[3])}${link(places[4])}
         <${Foot} />
       </nav>
       <div>
@@ -29,7 +29,7 @@ export function Shell({ page, children }) {
         <main id="main" tabIndex="-1" key=${route.value.path.join('/')}>${children}</main>
       </div>
     </div>
-    <nav class="mobbar" aria-label="Main, small">${places.map(([p, text, icon]) => html`<a key=${p} href=${href(p)} aria-current=${page === p ? 'page' : undefined}><${Icon} name=${icon} />${p === 'settings' ? 'Settings' : text}</a>`)}</nav>
+    <nav class="mobbar" aria-label="Main, small">${places.map(([p, text, icon]) => html`<a key=${p} href=${href(p)} aria-current=${page === p ? 'page' : undefined}><${Icon} name=${icon} />${{ settings: 'Settings', data: 'Data' }[p] || text}</a>`)}</nav>
     <${Toasts} />`;
 }
 
