@@ -38,10 +38,10 @@ func putRecord(r *request, in *shape.PutRecordInput) (*shape.PutRecordOutput, er
 	if err := st.Put(r.ctx, b.in, b.out); err != nil {
 		return nil, wordPut(err, st)
 	}
-	switch put := b.out[0]; {
-	case fault.Is(put.Err, fault.Throttled):
-		return nil, rateExceeded(put.Shard.String(), st.Name(), st.Account())
-	case put.Err != nil:
+	if put := &b.out[0]; put.Err != nil {
+		if fault.Is(put.Err, fault.Throttled) {
+			return nil, rateExceeded(put.Shard.String(), st.Name(), st.Account())
+		}
 		return nil, put.Err
 	}
 	out := &shape.PutRecordOutput{ShardId: b.out[0].Shard.String(), SequenceNumber: b.out[0].Seq.String()}

@@ -137,7 +137,7 @@ func authorization(header string) (f fields, err error) {
 	if len(header) > headerMax {
 		return f, fmt.Errorf("the Authorization header is longer than %d bytes", headerMax)
 	}
-	bad := errors.New("the Authorization header has a part that is no name=value, or one twice")
+	const bad = "the Authorization header has a part that is no name=value, or one twice"
 	var seen [3]bool
 	rest, more := strings.TrimPrefix(header, algorithm), true
 	for n := 0; more; n++ {
@@ -145,7 +145,7 @@ func authorization(header string) (f fields, err error) {
 		part, rest, more = strings.Cut(rest, ",")
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok || n == partsMax {
-			return f, bad
+			return f, errors.New(bad)
 		}
 		for i, known := range [...]struct {
 			name string
@@ -153,7 +153,7 @@ func authorization(header string) (f fields, err error) {
 		}{{"Credential", &f.credential}, {"SignedHeaders", &f.signed}, {"Signature", &f.signature}} {
 			if name == known.name {
 				if seen[i] {
-					return f, bad
+					return f, errors.New(bad)
 				}
 				*known.to, seen[i] = value, true
 			}
