@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,20 +52,33 @@ func BenchmarkPut(b *testing.B) {
 			var (
 				done atomic.Int64
 				all  sync.WaitGroup
+				mu   sync.Mutex
+				took []time.Duration
 			)
 			for range c.writers {
 				all.Go(func() {
 					in, out := benchInputs(c.batch, data), make([]Placed, c.batch)
+					var mine []time.Duration
+					defer func() {
+						mu.Lock()
+						took = append(took, mine...)
+						mu.Unlock()
+					}()
 					for done.Add(int64(c.batch)) <= int64(b.N*c.batch) {
+						began := time.Now()
 						if err := l.Put(context.Background(), in, out, nil); err != nil {
 							b.Error(err)
 							return
 						}
+						mine = append(mine, time.Since(began))
 					}
 				})
 			}
 			all.Wait()
 			b.StopTimer()
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2].Seconds()*1000, "p50-ms")
+			b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "p99-ms")
 			b.ReportMetric(float64(b.N*c.batch)/b.Elapsed().Seconds(), "rec/s")
 		})
 	}

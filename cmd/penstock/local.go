@@ -25,6 +25,7 @@ import (
 	"penstock/auth/audit"
 	"penstock/fragments"
 	"penstock/internal/quantity"
+	"penstock/records"
 )
 
 // local opens what a command needs of a data directory, whether the server runs or not.
@@ -260,8 +261,8 @@ func (t *terminal) secret(file, ask string) (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// offline opens the recordings of a data directory that no server runs on.
-func offline(ctx context.Context, t *terminal, dir string) (conf fragments.Config, done func() error, err error) {
+// offline opens what is stored in a data directory that no server runs on.
+func offline(ctx context.Context, t *terminal, dir string) (conf stored, done func() error, err error) {
 	c, err := readConfig("", t.env)
 	if err != nil {
 		return conf, nil, err
@@ -282,14 +283,24 @@ func offline(ctx context.Context, t *terminal, dir string) (conf fragments.Confi
 	if err != nil {
 		return conf, nil, errors.Join(err, done())
 	}
-	return d.fragmentsConfig(bucket), done, nil
+	return stored{d.fragmentsConfig(bucket), records.Config{
+		Dir: dir, Bucket: bucket, Meta: d.meta, Lanes: c.DataStreams.Lanes, Logger: d.log,
+	}}, done, nil
+}
+
+// stored says where video and where data records are.
+type stored struct {
+	video fragments.Config
+	data  records.Config
 }
 
 func verifyCommand(t *terminal) *cobra.Command {
 	var repair bool
 	cmd := &cobra.Command{Use: "verify DIR", Short: "Read everything stored in a data directory and check it", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return t.inspect(cmd.Context(), args[0], func(c fragments.Config, heard func(fragments.Finding)) (fragments.Report, error) {
-			return fragments.Verify(cmd.Context(), c, repair, heard)
+		return t.inspect(cmd.Context(), args[0], func(c stored, heard func(fragments.Finding)) (fragments.Report, error) {
+			return fragments.Verify(cmd.Context(), c.video, repair, heard)
+		}, func(c stored, heard func(records.Finding)) (records.Report, error) {
+			return records.Verify(cmd.Context(), c.data, repair, heard)
 		})
 	}}
 	cmd.Flags().BoolVar(&repair, "repair", false, "cut torn tails off, take lost chunks back in, and hide what cannot be read")
@@ -297,33 +308,47 @@ func verifyCommand(t *terminal) *cobra.Command {
 }
 
 func reindexCommand(t *terminal) *cobra.Command {
-	return &cobra.Command{Use: "reindex DIR", Short: "Rebuild the index of a data directory from its chunks", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return t.inspect(cmd.Context(), args[0], func(c fragments.Config, heard func(fragments.Finding)) (fragments.Report, error) {
-			return fragments.Reindex(cmd.Context(), c, heard)
+	return &cobra.Command{Use: "reindex DIR", Short: "Rebuild the index of a data directory from its chunks and segments", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return t.inspect(cmd.Context(), args[0], func(c stored, heard func(fragments.Finding)) (fragments.Report, error) {
+			return fragments.Reindex(cmd.Context(), c.video, heard)
+		}, func(c stored, heard func(records.Finding)) (records.Report, error) {
+			return records.Reindex(cmd.Context(), c.data, heard)
 		})
 	}}
 }
 
 // inspect runs work on a data directory and prints what it finds as it is found.
-func (t *terminal) inspect(ctx context.Context, dir string, work func(fragments.Config, func(fragments.Finding)) (fragments.Report, error)) (err error) {
+func (t *terminal) inspect(ctx context.Context, dir string, video func(stored, func(fragments.Finding)) (fragments.Report, error),
+	data func(stored, func(records.Finding)) (records.Report, error)) (err error) {
 	c, done, err := offline(ctx, t, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	sum, err := work(c, func(f fragments.Finding) {
+	tell := func(object string, offset int64, text string, fixed bool) {
 		mark := "bad  "
-		if f.Fixed {
+		if fixed {
 			mark = "fixed"
 		}
-		fmt.Fprintf(t.out, "%s  %s  offset %d  %s\n", mark, f.Object, f.Offset, f.Text)
-	})
+		fmt.Fprintf(t.out, "%s  %s  offset %d  %s\n", mark, object, offset, text)
+	}
+	sum, err := video(c, func(f fragments.Finding) { tell(f.Object, f.Offset, f.Text, f.Fixed) })
+	if err != nil {
+		return err
+	}
+	kept, err := data(c, func(f records.Finding) { tell(f.Object, f.Offset, f.Stream+": "+f.Text, f.Fixed) })
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(t.err, "%d streams, %d chunks, %d fragments, %s\n", sum.Streams, sum.Chunks, sum.Fragments, quantity.Bytes(sum.Bytes))
-	if sum.Damaged > 0 {
+	fmt.Fprintf(t.err, "%d data streams, %d segments, %d records, %s\n", kept.Streams, kept.Segments, kept.Records, quantity.Bytes(kept.Bytes))
+	switch {
+	case sum.Damaged > 0 && kept.Damaged > 0:
+		return partly{fmt.Errorf("%d of %d chunks are damaged, and so are data records in %d places; the rest can be read", sum.Damaged, sum.Chunks, kept.Damaged)}
+	case sum.Damaged > 0:
 		return partly{fmt.Errorf("%d of %d chunks are damaged; what they hold is hidden, the rest can be read", sum.Damaged, sum.Chunks)}
+	case kept.Damaged > 0:
+		return partly{fmt.Errorf("data records are damaged in %d places; the rest can be read", kept.Damaged)}
 	}
 	return nil
 }
