@@ -186,11 +186,13 @@ const (
 
 // note writes into the audit log what came of the call.
 func (r *request) note(e effect, err error) {
-	if err == nil && e == reads {
-		return
-	}
-	if err != nil && e == reads && !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Unauthentic) {
-		return
+	if e == reads {
+		if err == nil {
+			return
+		}
+		if k := kinded(err); !fault.Is(k, fault.Denied) && !fault.Is(k, fault.Unauthentic) {
+			return
+		}
 	}
 	r.s.c.Auth.Note(r.ctx, r.Principal, auth.Deed{Action: r.action, Object: r.object, Remote: r.remote, Err: kinded(err)})
 }
