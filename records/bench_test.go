@@ -208,3 +208,22 @@ func BenchmarkWideSeal(b *testing.B) {
 	b.ReportMetric(time.Since(began).Seconds()*1000, "ms/start")
 	b.ReportMetric(float64(heap())/n, "B/shard")
 }
+
+// BenchmarkWideChange splits one of 10,000 shards, and doubles and halves 5,000.
+func BenchmarkWideChange(b *testing.B) {
+	r := benchRig(b)
+	l := r.create("wide", 10_000)
+	b.Run("split", func(b *testing.B) {
+		for b.Loop() {
+			sh := (*l.route.Load())[0]
+			must(b, l.Split(context.Background(), sh.id, Middle(sh.from, sh.to)))
+		}
+	})
+	w := r.create("half", 5000)
+	b.Run("reshard", func(b *testing.B) {
+		for b.Loop() {
+			must(b, w.Reshard(context.Background(), 10_000))
+			must(b, w.Reshard(context.Background(), 5_000))
+		}
+	})
+}

@@ -65,6 +65,13 @@ func (l *Log) adopt(sh *shard) {
 	l.nextID = max(l.nextID, sh.id+1)
 }
 
+// unadopt gives the tags of shards back that nothing was put into.
+func (l *Log) unadopt() {
+	for _, sh := range l.view.Load().shards {
+		l.store.slots.release(sh.slot)
+	}
+}
+
 // settle puts the open shards in order, after the last adopt.
 func (l *Log) settle() {
 	r := l.route.Load().with(nil, nil)

@@ -203,6 +203,7 @@ func (s *Store) Create(ctx context.Context, id string, created time.Time, shards
 		l.adopt(newShard(l, d))
 	}
 	if err := l.place(ctx, kindCreate, uint32(shards)); err != nil {
+		l.unadopt()
 		return nil, fault.Wrap(fault.KindOf(err), op, id, err)
 	}
 	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
@@ -215,6 +216,7 @@ func (s *Store) Create(ctx context.Context, id string, created time.Time, shards
 		return err
 	})
 	if err != nil {
+		l.unadopt()
 		return nil, fault.Wrap(fault.KindOf(err), op, id, err)
 	}
 	s.mu.Lock()
