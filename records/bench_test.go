@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +44,7 @@ func benchInputs(n int, data []byte) []Input {
 }
 
 func BenchmarkPut(b *testing.B) {
-	data := noise(1024)
+	data := newNoisy()
 	for _, c := range []struct{ writers, batch int }{{1, 1}, {16, 1}, {64, 1}, {256, 1}, {1, 500}, {4, 500}, {16, 500}} {
 		b.Run(fmt.Sprintf("%d-writers-of-%d", c.writers, c.batch), func(b *testing.B) {
 			r := benchRig(b)
@@ -55,9 +57,10 @@ func BenchmarkPut(b *testing.B) {
 				mu   sync.Mutex
 				took []time.Duration
 			)
-			for range c.writers {
+			for w := range c.writers {
 				all.Go(func() {
-					in, out := benchInputs(c.batch, data), make([]Placed, c.batch)
+					in, out := benchInputs(c.batch, nil), make([]Placed, c.batch)
+					data := noisy{data.pool, len(data.pool) / (w + 1) &^ 1023 % len(data.pool)}
 					var mine []time.Duration
 					defer func() {
 						mu.Lock()
@@ -66,7 +69,7 @@ func BenchmarkPut(b *testing.B) {
 					}()
 					for done.Add(int64(c.batch)) <= int64(b.N*c.batch) {
 						began := time.Now()
-						if err := l.Put(context.Background(), in, out, nil); err != nil {
+						if err := l.Put(context.Background(), data.fill(in), out, nil); err != nil {
 							b.Error(err)
 							return
 						}
@@ -82,6 +85,22 @@ func BenchmarkPut(b *testing.B) {
 			b.ReportMetric(float64(b.N*c.batch)/b.Elapsed().Seconds(), "rec/s")
 		})
 	}
+}
+
+// noisy has inputs of 1 KiB that nothing compresses: each is another part of 8 MiB of noise.
+type noisy struct {
+	pool []byte
+	at   int
+}
+
+func newNoisy() *noisy { return &noisy{pool: noise(8 << 20)} }
+
+func (p *noisy) fill(in []Input) []Input {
+	for i := range in {
+		p.at = (p.at + 1024) % len(p.pool)
+		in[i].Data = p.pool[p.at : p.at+1024]
+	}
+	return in
 }
 
 // drain reads a log from its oldest record on and returns how many there were.
@@ -112,9 +131,9 @@ func BenchmarkRead(b *testing.B) {
 				r.open()
 			}
 			l := r.create("bench", 4)
-			in, out := benchInputs(500, noise(1024)), make([]Placed, 500)
+			in, out, data := benchInputs(500, nil), make([]Placed, 500), newNoisy()
 			for range 100 {
-				must(b, l.Put(context.Background(), in, out, nil))
+				must(b, l.Put(context.Background(), data.fill(in), out, nil))
 			}
 			if where == "segment" {
 				must(b, r.store.Seal(context.Background()))
@@ -165,21 +184,34 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkStart restarts over a lane file's worth of records that are not sealed.
+// BenchmarkStart restarts as a killed process does: with what was stored, by default 256
+// MB (PENSTOCK_STORED_MB), in segments, but for what came last. Then it reads all back.
 func BenchmarkStart(b *testing.B) {
-	r := benchRig(b)
-	r.stop()
-	r.cfg.LaneFileSize = 256 << 20
-	r.open()
-	l := r.create("bench", 4)
-	in, out := benchInputs(500, noise(1024)), make([]Placed, 500)
-	for range 240 { // 120 MB
-		must(b, l.Put(context.Background(), in, out, nil))
+	stored := 256
+	if n, err := strconv.Atoi(os.Getenv("PENSTOCK_STORED_MB")); err == nil {
+		stored = n
 	}
+	r := benchRig(b)
+	l := r.create("bench", 16)
+	in, out, data := benchInputs(500, nil), make([]Placed, 500), newNoisy()
+	for range stored * 2 {
+		must(b, l.Put(context.Background(), data.fill(in), out, nil))
+	}
+	opening := time.Duration(0)
 	b.ResetTimer()
 	for b.Loop() {
-		r.restart()
+		b.StopTimer()
+		r.stop()
+		b.StartTimer()
+		began := time.Now()
+		r.open()
+		opening += time.Since(began)
 	}
+	b.StopTimer()
+	b.ReportMetric(opening.Seconds()*1000/float64(b.N), "ms/start")
+	began := time.Now()
+	_, bytes := drain(b, r.log("bench"))
+	b.ReportMetric(float64(bytes)/1e9/time.Since(began).Seconds(), "GB/s-read-back")
 }
 
 // BenchmarkWideSeal seals records of 10,000 shards.
