@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A packages=(
   [ffmpeg]=ffmpeg [ffprobe]=ffmpeg [chromium]=chromium [gcc]=gcc [git]=git
-  [gst-launch-1.0]=gstreamer1.0-tools [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs
+  [gst-launch-1.0]=gstreamer1.0-tools [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [aws]=awscli
 )
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -18,6 +18,10 @@ done
 # Plug-ins are libraries, not commands: ask GStreamer itself.
 if ! { command -v gst-inspect-1.0 && gst-inspect-1.0 rtspclientsink && gst-inspect-1.0 x264enc; } >/dev/null 2>&1; then
   missing+=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-rtsp)
+fi
+# So is boto3, of Debian's own Python or of the one on PATH.
+if ! { /usr/bin/python3 -c 'import boto3' || python3 -c 'import boto3'; } >/dev/null 2>&1; then
+  missing+=(python3-boto3)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
