@@ -84,7 +84,7 @@ func (s *Signature) canonical(b []byte, payload string) []byte {
 func (s *Signature) header(b []byte, name string) []byte {
 	r := s.request
 	switch name {
-	case "host":
+	case "host", authority:
 		return append(b, r.Host...)
 	case "transfer-encoding":
 		if len(r.TransferEncoding) > 0 {

@@ -16,6 +16,9 @@ type Signer struct {
 	AccessKey, Secret string
 	Token             string // of a session; empty: none
 	Region, Service   string
+	// Authority signs :authority in place of host, as the SDK for JavaScript does over
+	// HTTP/2.
+	Authority bool
 }
 
 // Sign signs r, whose whole body is body, at the time now. It sets X-Amz-Date and, with
@@ -34,6 +37,9 @@ func (g *Signer) SignHash(r *http.Request, hash string, now time.Time) {
 		r.Header.Set("X-Amz-Security-Token", g.Token)
 	}
 	s := &Signature{AccessKey: g.AccessKey, Date: now, Day: now.Format("20060102"), Region: g.Region, Service: g.Service, request: r, signed: []string{"host"}}
+	if g.Authority {
+		s.signed[0] = authority
+	}
 	for name := range r.Header {
 		name = strings.ToLower(name)
 		if name == "content-type" || strings.HasPrefix(name, "x-amz-") {

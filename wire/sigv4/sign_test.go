@@ -49,3 +49,26 @@ func TestWhatIsSignedVerifies(t *testing.T) {
 		}
 	}
 }
+
+func TestTheAuthorityIsSignedLikeTheHost(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for host, want := range map[string]bool{"kinesis.example:4568": true, "other": false} {
+		r, err := http.NewRequest(http.MethodPost, "http://kinesis.example:4568/", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		(&Signer{AccessKey: "AKID", Secret: "secret", Region: "eu-north-1", Service: "kinesis", Authority: true}).Sign(r, []byte("{}"), now)
+		if signed := r.Header.Get("Authorization"); !strings.Contains(signed, "SignedHeaders=:authority;content-type;x-amz-date,") {
+			t.Fatal(signed)
+		}
+		r.Host = host
+		s, err := Parse(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Verify("secret", s.Payload([]byte("{}")), now); (err == nil) != want {
+			t.Errorf("from %s: %v", host, err)
+		}
+	}
+}

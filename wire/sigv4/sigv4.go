@@ -44,6 +44,9 @@ const (
 	Streaming = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 )
 
+// authority is what HTTP/2 has for Host (RFC 9113 §8.3.1); the SDK for JavaScript signs it.
+const authority = ":authority"
+
 const (
 	algorithm  = "AWS4-HMAC-SHA256"
 	timeFormat = "20060102T150405Z"
@@ -187,7 +190,7 @@ func (s *Signature) setSigned(list string) error {
 	if len(s.signature) != 64 || strings.Trim(s.signature, "0123456789abcdef") != "" {
 		return errors.New("Signature is not 64 hexadecimal digits")
 	}
-	if !sort.StringsAreSorted(s.signed) || !slices.Contains(s.signed, "host") {
+	if !sort.StringsAreSorted(s.signed) || !slices.Contains(s.signed, "host") && !slices.Contains(s.signed, authority) {
 		return errors.New("SignedHeaders is not sorted or lacks host")
 	}
 	for i, h := range s.signed {
