@@ -103,7 +103,7 @@ func (r *request) admit(p place) (*datastream.Stream, error) {
 // policyOf is the policy of the resource at p: a consumer has its own.
 func (s *Server) policyOf(st *datastream.Stream, p place) *auth.ResourcePolicy {
 	if p.consumer == "" {
-		return s.policies.of(st.ARN(), st.Info().Policy)
+		return st.Shared()
 	}
 	c, err := st.Consumer(p.consumer)
 	if err != nil || c.ARN() != p.arn() {

@@ -232,7 +232,7 @@ func void[I any](s *Server, name string, f func(*request, *I) error) awsjson.Han
 	})
 }
 
-// policies keeps resource policies parsed.
+// policies keeps the resource policies of consumers parsed.
 type policies struct {
 	mu     sync.Mutex
 	parsed map[string]parsedPolicy // by ARN
@@ -243,7 +243,7 @@ type parsedPolicy struct {
 	policy *auth.ResourcePolicy
 }
 
-// of returns the parsed policy of a resource; nil: it has none.
+// of returns the parsed policy of a consumer; nil: it has none.
 func (p *policies) of(arn, text string) *auth.ResourcePolicy {
 	if text == "" {
 		return nil

@@ -65,6 +65,7 @@ func subscribeToShard(ctx context.Context, r *request, in *shape.SubscribeToShar
 	defer release()
 	r.s.metrics.subscriptions.Inc()
 	defer r.s.metrics.subscriptions.Dec()
+	r.s.c.Auth.Note(ctx, r.Principal, auth.Deed{Action: r.action, Object: r.object, Remote: r.remote, Detail: "start", Every: auth.ViewEvery})
 	err = (&subscriber{r: r, ctx: held, st: st, consumer: c.Name, log: log, shard: id, position: position, out: out}).run()
 	return r.endOf(held, err, st, c, id)
 }

@@ -143,7 +143,7 @@ func lastDay(seconds []int64, now time.Time) []int64 {
 // caller means to go. Refusals: NotActive, RetentionBounds, RetentionWrong.
 func (s *Stream) SetRetention(ctx context.Context, d time.Duration, longer bool) error {
 	const op = "set retention"
-	return s.change(ctx, op, func(i *Info) (*task, error) {
+	err := s.change(ctx, op, func(i *Info) (*task, error) {
 		if d < RetentionMin || d > RetentionMax {
 			return nil, refuse(op, s.name, &Refusal{Reason: RetentionBounds})
 		}
@@ -162,6 +162,12 @@ func (s *Stream) SetRetention(ctx context.Context, d time.Duration, longer bool)
 		i.Retention = d
 		return nil, nil
 	})
+	if log := s.records.Load(); err == nil && log != nil {
+		// The log hears of the new retention now, not when it is next read: it takes the
+		// moment that it hears of it for the moment of the change.
+		return log.Expire(ctx)
+	}
+	return err
 }
 
 // SetTags adds tags and takes others away. Refusals: TagQuota.
