@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -150,13 +151,15 @@ func TestNastyNamesBecomeNoFiles(t *testing.T) {
 	if status, body, _ := s.do("POST", "/v1/streams", map[string]any{"name": "good"}); status != http.StatusCreated {
 		t.Fatalf("create: %d %s", status, body)
 	}
+	s.withData()
+	var data tally
 	names := nastyNames(500)
 	work := make(chan string)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for name := range work {
-				if err := s.tryName(name); err != nil {
+				if err := errors.Join(s.tryName(name), s.tryDataName(name, data.add)); err != nil {
 					t.Errorf("%.60q: %v", name, err)
 				}
 			}
@@ -167,6 +170,7 @@ func TestNastyNamesBecomeNoFiles(t *testing.T) {
 	}
 	close(work)
 	wg.Wait()
+	t.Logf("data streams took %v", data.n)
 	for _, where := range []string{parent, "."} {
 		if found, _ := marked(t, where); len(found) > 0 {
 			t.Errorf("files named by a caller: %q", found)
@@ -192,7 +196,7 @@ func TestNastyNamesBecomeNoFiles(t *testing.T) {
 		t.Errorf("around the data directory: %q %v, %d entries", text, err, len(entries))
 	}
 	ownFiles(t, dir, names)
-	for _, path := range []string{"/livez", "/readyz", "/v1/streams/good", "/v1/streams?limit=1000", "/v1/keys"} {
+	for _, path := range []string{"/livez", "/readyz", "/v1/streams/good", "/v1/streams?limit=1000", "/v1/keys", "/v1/data", "/v1/data/" + goodData} {
 		if status, body, _ := s.do("GET", path, nil); status != http.StatusOK {
 			t.Errorf("afterwards GET %s: %d %.200s", path, status, body)
 		}
@@ -359,6 +363,10 @@ func TestPlantedSecretsAppearNowhere(t *testing.T) {
 		t.Fatalf("%d secrets were planted", len(planted))
 	}
 	outputs := map[string][]byte{}
+	sealed, open := plantRecords(t, s)
+	maps.Copy(planted, sealed)
+	refusedRecords(s, sealed, outputs)
+	refusedRecords(s, open, outputs)
 	// Wrong requests that carry secrets: their errors must not repeat them.
 	for what, secret := range planted {
 		for i, q := range [][3]string{
@@ -385,6 +393,21 @@ func TestPlantedSecretsAppearNowhere(t *testing.T) {
 	collect(t, s, outputs)
 	if !bytes.Contains(outputs["GET /v1/streams/cam0"], []byte("rtsp://127.0.0.1:1/y")) || !bytes.Contains(outputs["log"], []byte("cam0")) {
 		t.Error("what is no secret does not appear either: this test looks in the wrong place")
+	}
+	maps.Copy(planted, dataKeys(t, s, master))
+	inFiles := 0
+	for name, text := range outputs {
+		for what, data := range open {
+			switch found := bytes.Contains(text, []byte(data)); {
+			case found && strings.HasPrefix(name, "file "+filepath.Join(s.dir, "wal")):
+				inFiles++ // there it belongs
+			case found:
+				t.Errorf("%s stands in %s", what, name)
+			}
+		}
+	}
+	if inFiles < len(open) {
+		t.Error("records that are not encrypted are in no file of a lane: this test looks in the wrong place")
 	}
 	for what, secret := range planted {
 		if secret == "" {
