@@ -62,6 +62,8 @@ type config struct {
 		Tail        size   `yaml:"tail"`
 	} `yaml:"data_streams"`
 
+	Agent agentConfig `yaml:"agent"` // of `penstock agent`; a server passes it over
+
 	S3 struct {
 		Endpoint  string     `yaml:"endpoint"`
 		Bucket    string     `yaml:"bucket"`
@@ -88,6 +90,7 @@ func defaults() config {
 	c.DataStreams.ShardLimits, c.DataStreams.ShardQuota = limitsAWS, datastream.DefaultShardLimit
 	c.DataStreams.Lanes, c.DataStreams.Tail = 1, 64<<20
 	c.S3.Region = "us-east-1"
+	c.Agent.Endpoint, c.Agent.State, c.Agent.Pending = "http://"+c.HTTP, "penstock-agent", 32<<20
 	return c
 }
 
@@ -168,14 +171,32 @@ func parseConfig(c *config, r io.Reader) error {
 	return nil
 }
 
-// overlayEnv lays PENSTOCK_... variables over c. An S3 secret may also be named by a
-// file, PENSTOCK_S3_SECRET_KEY_FILE, as container platforms hand them over.
+// overlay takes the secret from the variable name, or from the file that name_FILE names,
+// as container platforms hand them over.
+func (s *secretText) overlay(name string, env func(string) (string, bool)) error {
+	if v, ok := env(name); ok {
+		s.Text = secret.New(v)
+	}
+	file, ok := env(name + "_FILE")
+	if !ok {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read %s_FILE: %w", name, err)
+	}
+	s.Text = secret.New(strings.TrimSpace(string(text)))
+	return nil
+}
+
+// overlayEnv lays PENSTOCK_... variables over c.
 func overlayEnv(c *config, env func(string) (string, bool)) error {
 	texts := map[string]*string{
 		"DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "RTSPS": &c.RTSPS, "PUBLIC_URL": &c.PublicURL,
 		"ACCOUNT": &c.Account, "REGION": &c.Region, "LOG_LEVEL": &c.LogLevel, "LOG_FORMAT": &c.LogFormat,
 		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key, "ACME_EMAIL": &c.TLS.ACME.Email, "ACME_DIRECTORY": &c.TLS.ACME.Directory,
 		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
+		"AGENT_ENDPOINT": &c.Agent.Endpoint, "AGENT_ACCESS_KEY": &c.Agent.AccessKey, "AGENT_CA_FILE": &c.Agent.CAFile, "AGENT_STATE": &c.Agent.State,
 		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile, "SHARD_LIMITS": &c.DataStreams.ShardLimits,
 	}
 	for name, field := range texts {
@@ -183,15 +204,10 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 			*field = v
 		}
 	}
-	if v, ok := env("PENSTOCK_S3_SECRET_KEY"); ok {
-		c.S3.SecretKey.Text = secret.New(v)
-	}
-	if file, ok := env("PENSTOCK_S3_SECRET_KEY_FILE"); ok {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("read PENSTOCK_S3_SECRET_KEY_FILE: %w", err)
+	for name, field := range map[string]*secretText{"S3_SECRET_KEY": &c.S3.SecretKey, "AGENT_SECRET_KEY": &c.Agent.SecretKey} {
+		if err := field.overlay("PENSTOCK_"+name, env); err != nil {
+			return err
 		}
-		c.S3.SecretKey.Text = secret.New(strings.TrimSpace(string(text)))
 	}
 	if v, ok := env("PENSTOCK_ALLOW_ADDRESSES"); ok {
 		c.Allow = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
@@ -250,6 +266,12 @@ func (c *config) Validate() error {
 	}
 	if err := c.validateData(); err != nil {
 		return err
+	}
+	if _, err := c.Agent.flows(); err != nil {
+		return err
+	}
+	if c.Agent.Pending < 1<<20 {
+		return fmt.Errorf("agent.pending %d: less than 1MiB", c.Agent.Pending)
 	}
 	if c.S3.Endpoint != "" && c.S3.Bucket == "" {
 		return errors.New("s3.bucket: an endpoint is set, but no bucket")

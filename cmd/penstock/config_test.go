@@ -35,7 +35,10 @@ func TestTheSampleFileIsTheDefaults(t *testing.T) {
 	if c.TLS.ACME.Hosts == nil || len(c.TLS.ACME.Hosts) > 0 {
 		t.Errorf("tls.acme.hosts is %v", c.TLS.ACME.Hosts)
 	}
-	c.Allow, c.TLS.ACME.Hosts = nil, nil
+	if c.Agent.Flows == nil || len(c.Agent.Flows) > 0 {
+		t.Errorf("agent.flows is %v", c.Agent.Flows)
+	}
+	c.Allow, c.TLS.ACME.Hosts, c.Agent.Flows = nil, nil, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the sample says\n%+v\nthe defaults are\n%+v", c, want)
 	}

@@ -61,7 +61,7 @@ func rootCommand(t *terminal) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), streamCommand(t), cameraCommand(t), dataCommand(t),
+	root.AddCommand(serveCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), streamCommand(t), cameraCommand(t), dataCommand(t), agentCommand(t),
 		clipCommand(t), snapshotCommand(t), verifyCommand(t), reindexCommand(t), authCommand(t), auditCommand(t), configCommand(t), healthCommand(t), versionCommand(t))
 	return root
 }
