@@ -39,5 +39,5 @@ func setPolicy(r *request, st *datastream.Stream, p place, text string) error {
 }
 
 func resourcePolicyNotFound(arn string) *awsjson.Error {
-	return awsjson.NewError("ResourceNotFoundException", "No resource policy found for resource ARN %s", arn)
+	return awsjson.NewError("ResourceNotFoundException", "No resource policy found for resource ARN %s.", arn)
 }
