@@ -279,7 +279,7 @@ func crashPoints(def int) int {
 // the disk may hold then, checks, goes on, and cuts again.
 func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 	const lives = 20 // of one disk
-	points := crashPoints(1500)
+	points := crashPoints(2000)
 	if testing.Short() {
 		points = 100
 	}

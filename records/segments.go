@@ -172,18 +172,18 @@ func (r *reading) readRef(ctx context.Context, s *ref, want Position) error {
 		if err != nil {
 			return r.broken(err)
 		}
-		if err := r.readBlock(b, want); err != nil {
+		if err := r.readBlock(b, want, s.first); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readBlock takes the records of a block.
-func (r *reading) readBlock(b *segment.Block, want Position) error {
+// readBlock takes the records of a block; first is the oldest of the shard in its segment.
+func (r *reading) readBlock(b *segment.Block, want Position, first uint64) error {
 	i, late := b.Find(want.index), b.FindTime(want.at)
-	if i >= late && i > 0 && i < b.Len() && r.last == 0 {
-		r.last = b.At(i - 1).Index // what is missing behind it is lost
+	if r.last == 0 && i >= late && want.index > first {
+		r.last = want.index - 1 // the wanted one was here: a later one in its place tells of a loss
 	}
 	for i = max(i, late); i < b.Len() && !r.full; i++ {
 		rec := b.At(i)

@@ -123,6 +123,10 @@ func (o *owner) committed(c *lane.Commit) {
 	o.advance(c.LSN, c.Wall, len(c.Body))
 }
 
+// batchPage is what the smallest batch takes in a lane file, and of what larger ones take a
+// multiple: what counts is how much the next start has to read.
+const batchPage = 4 << 10
+
 // advance notes a commit that is visible, and where one could seal up to.
 func (o *owner) advance(lsn storage.LSN, wall time.Time, size int) {
 	o.mu.Lock()
@@ -131,7 +135,7 @@ func (o *owner) advance(lsn storage.LSN, wall time.Time, size int) {
 	if o.oldest.IsZero() {
 		o.oldest = wall
 	}
-	if o.bytes += int64(size); o.bytes >= o.store.cfg.LaneFileSize {
+	if o.bytes += int64(size)/batchPage*batchPage + batchPage; o.bytes >= o.store.cfg.LaneFileSize {
 		o.mark()
 	}
 }
