@@ -330,7 +330,7 @@ func (x *exchange) decode(ctx context.Context) {
 func (x *exchange) perform(ctx context.Context, in any) {
 	var stream *Stream
 	if x.op.stream {
-		stream = &Stream{call: &x.call, w: x.w, control: http.NewResponseController(x.w),
+		stream = &Stream{call: &x.call, w: x.w, pools: &x.pools, control: http.NewResponseController(x.w),
 			begin: func(contentType string) { x.w.Header().Set("Content-Type", contentType) }}
 	}
 	out, err := x.op.call(ctx, &x.call, in, stream)

@@ -21,9 +21,11 @@ type Stream struct {
 	began   bool
 	broken  error
 	sent    int
-	payload []byte
-	frame   []byte
+	pools   *pools // lend the memory of an event while it is sent: an idle stream has none
 }
+
+// eventSize is room for an event that does not say how large it is.
+const eventSize = 4 << 10
 
 // Start sends the headers and the initial-response frame, without which clients wait
 // for ever. Further calls do nothing.
@@ -38,7 +40,7 @@ func (s *Stream) Start() error {
 	if s.call.Format == CBOR {
 		empty = []byte{0xa0}
 	}
-	return s.write(eventstream.AppendInitialResponse(s.frame[:0], s.call.Format.ContentType(), empty))
+	return s.write(eventstream.AppendInitialResponse(s.pools.get(eventSize), s.call.Format.ContentType(), empty))
 }
 
 // Send sends one event whose payload out writes, and flushes it. It waits while the
@@ -47,18 +49,23 @@ func (s *Stream) Send(event string, out Appender) error {
 	if err := s.Start(); err != nil {
 		return err
 	}
-	if s.call.Format == CBOR {
-		s.payload = out.AppendCBOR(s.payload[:0])
-	} else {
-		s.payload = out.AppendJSON(s.payload[:0])
+	n := eventSize
+	if sized, ok := out.(Sized); ok {
+		n += sized.Size(s.call.Format)
 	}
-	return s.write(eventstream.AppendEvent(s.frame[:0], event, s.call.Format.ContentType(), s.payload))
+	b, at := eventstream.BeginEvent(s.pools.get(n), event, s.call.Format.ContentType())
+	if s.call.Format == CBOR {
+		b = out.AppendCBOR(b)
+	} else {
+		b = out.AppendJSON(b)
+	}
+	return s.write(eventstream.End(b, 0, at))
 }
 
 // exception ends a stream that has begun.
 func (s *Stream) exception(e *Error) {
-	s.payload = e.appendEvent(s.payload[:0], s.call.Format)
-	_ = s.write(eventstream.AppendException(s.frame[:0], e.Type, s.call.Format.ContentType(), s.payload))
+	payload := e.appendEvent(nil, s.call.Format)
+	_ = s.write(eventstream.AppendException(s.pools.get(eventSize), e.Type, s.call.Format.ContentType(), payload))
 }
 
 // end leaves the connection to the next request as it was.
@@ -68,11 +75,12 @@ func (s *Stream) end() {
 	}
 }
 
+// write sends a frame, whose memory goes back to the pools.
 func (s *Stream) write(frame []byte) error {
+	defer s.pools.put(frame)
 	if s.broken != nil {
 		return s.broken
 	}
-	s.frame = frame
 	// Sockets go by the machine's clock, whatever Config.Now says.
 	if err := s.control.SetWriteDeadline(time.Now().Add(eventWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		s.broken = err

@@ -30,11 +30,27 @@ type Header struct{ Name, Value string }
 // Append appends one message to dst. Names are shorter than 256 bytes, values than 64 KiB.
 func Append(dst, payload []byte, headers ...Header) []byte {
 	start := len(dst)
+	dst, at := Begin(dst, headers...)
+	return End(append(dst, payload...), start, at)
+}
+
+// Begin appends what comes before the payload of a message, and returns where that is to
+// be appended: so a payload can be written where it is sent from. End finishes the message.
+func Begin(dst []byte, headers ...Header) (b []byte, payload int) {
 	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	for i := range headers {
 		dst = appendHeader(dst, headers[i].Name, headers[i].Value)
 	}
-	return finish(dst, start, payload)
+	return dst, len(dst)
+}
+
+// End fills in the lengths and the checksums of the message that begins at start and
+// whose payload is all from payload on.
+func End(dst []byte, start, payload int) []byte {
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start+4))
+	binary.BigEndian.PutUint32(dst[start+4:], uint32(payload-start-12))
+	binary.BigEndian.PutUint32(dst[start+8:], crc32.ChecksumIEEE(dst[start:start+8]))
+	return binary.BigEndian.AppendUint32(dst, crc32.ChecksumIEEE(dst[start:]))
 }
 
 // AppendInitialResponse appends the message that begins every event stream: clients
@@ -46,8 +62,14 @@ func AppendInitialResponse(dst []byte, contentType string, payload []byte) []byt
 
 // AppendEvent appends an event of the given type.
 func AppendEvent(dst []byte, event, contentType string, payload []byte) []byte {
-	return Append(dst, payload, Header{":message-type", "event"}, Header{":event-type", event},
-		Header{":content-type", contentType})
+	start := len(dst)
+	dst, at := BeginEvent(dst, event, contentType)
+	return End(append(dst, payload...), start, at)
+}
+
+// BeginEvent is Begin with the headers of an event.
+func BeginEvent(dst []byte, event, contentType string) (b []byte, payload int) {
+	return Begin(dst, Header{":message-type", "event"}, Header{":event-type", event}, Header{":content-type", contentType})
 }
 
 // AppendException appends the modelled exception that ends a stream.
@@ -61,17 +83,6 @@ func appendHeader(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, typeString, byte(len(value)>>8), byte(len(value)))
 	return append(dst, value...)
-}
-
-// finish fills in the lengths and the checksums of the message that begins at start.
-func finish(dst []byte, start int, payload []byte) []byte {
-	headers := len(dst) - start - 12
-	total := headers + len(payload) + overhead
-	binary.BigEndian.PutUint32(dst[start:], uint32(total))
-	binary.BigEndian.PutUint32(dst[start+4:], uint32(headers))
-	binary.BigEndian.PutUint32(dst[start+8:], crc32.ChecksumIEEE(dst[start:start+8]))
-	dst = append(dst, payload...)
-	return binary.BigEndian.AppendUint32(dst, crc32.ChecksumIEEE(dst[start:]))
 }
 
 // Message is one decoded message; its payload is a slice of what was decoded.
