@@ -19,8 +19,8 @@ func (s *Store) compact(ctx context.Context) error {
 	if s.cfg.CompactSegments < 0 {
 		return nil
 	}
-	s.merging.Lock()
-	defer s.merging.Unlock()
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
 	if err := s.dropState(ctx, "state = ? AND level > 0", segmentIntended); err != nil {
 		return err
 	}

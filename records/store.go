@@ -33,7 +33,7 @@ type Store struct {
 	puttings sync.Pool // of *putting
 
 	slots   slots
-	merging sync.Mutex // one merging at a time
+	tidying sync.Mutex // one merging or deleting at a time
 
 	tight atomic.Bool // the disk is nearly full: nothing is put
 	swept chan struct{}

@@ -44,6 +44,8 @@ func (s *Store) sweepSoon() {
 
 // sweep marks what expired, deletes the objects that are marked, and forgets them.
 func (s *Store) sweep(ctx context.Context) error {
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
 	for _, l := range s.all() {
 		if err := l.expire(ctx); err != nil {
 			return fault.Wrap(fault.KindOf(err), "expire records of", l.id, err)
