@@ -132,7 +132,22 @@ func (s *Server) authenticate(ctx context.Context, c *awsjson.Call, body []byte)
 		s.c.Auth.Note(ctx, p, auth.Deed{Action: auth.Action("kinesis:" + c.Operation), Remote: remote, Err: err})
 		return ctx, err
 	}
-	return context.WithValue(ctx, callerKey{}, &caller{p, scopeRegion(c.Request), remote, c.Request.TLS != nil}), nil
+	region := scopeRegion(c.Request)
+	if !regionName(region) {
+		return ctx, awsjson.NewError("InvalidSignatureException", "Credential should be scoped to a valid region, not '%.40s'.", region)
+	}
+	return context.WithValue(ctx, callerKey{}, &caller{p, region, remote, c.Request.TLS != nil}), nil
+}
+
+// regionName reports whether a region may be called so: it becomes a part of ARNs, which
+// policies take apart at colons. Any such name is one.
+func regionName(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= regionMax
 }
 
 // regionMax bounds a region's name, which iterators carry.
