@@ -95,6 +95,8 @@ func (s *server) tryDataName(name string, taken func(what string)) error {
 	err = elsewhere.kinesis(context.Background(), "CreateStream", object{"StreamName": "in-a-region", "ShardCount": 1}, nil)
 	var refused *kinesisError
 	switch {
+	case err == nil && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "":
+		errs = append(errs, fmt.Errorf("%q is a region now", name))
 	case err == nil:
 		taken("a region")
 	case errors.As(err, &refused) && refused.Status >= 500:

@@ -157,6 +157,7 @@ func TestStrangersGetNothingAnywhere(t *testing.T) {
 	s := startWith(t, &server{dir: t.TempDir(), strict: true, args: []string{"--demo"}})
 	recorded(s, "demo", 2)
 	number := s.fragments("demo")[0].Number.String()
+	s.forStrangers("demo")
 	res, err := http.Get("http://" + s.http + "/openapi.json")
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +208,7 @@ func (s *server) stranger(t *testing.T, method, path string, open bool) {
 	if path == "/openapi.json" {
 		return
 	}
-	for _, told := range []string{"moof", "ftyp", "#EXT", "arn:aws", "demo", s.dir, "\xff\xd8"} {
+	for _, told := range []string{"moof", "ftyp", "#EXT", "arn:aws", "demo", s.dir, "\xff\xd8", told[0], told[1], told[2]} {
 		if len(body) > 600 || bytes.Contains(body, []byte(told)) {
 			t.Errorf("%s %s tells %d bytes: %.200q", method, path, len(body), body)
 			break
@@ -276,8 +277,9 @@ func TestRemovingAKeyEndsWhatItStarted(t *testing.T) {
 	s := start(t, "--demo")
 	recorded(s, "demo", 2)
 	var k struct {
-		ID    string `json:"access_key_id"`
-		Token string
+		ID     string `json:"access_key_id"`
+		Secret string `json:"secret_access_key"`
+		Token  string
 	}
 	status, body, _ := s.do("POST", "/v1/keys", map[string]any{"role": "operator", "name": "leaving"})
 	if err := json.Unmarshal(body, &k); status != http.StatusCreated || err != nil {
@@ -291,6 +293,8 @@ func TestRemovingAKeyEndsWhatItStarted(t *testing.T) {
 		"the held playlist":    s.keepReading(t, "/v1/streams/still/live.m3u8", k.Token),
 		"the profile of 60 s":  s.keepReading(t, "/debug/pprof/trace?seconds=60", k.Token),
 		"the second WebSocket": s.keepSocket(t, mintAs(t, s, k.Token)),
+		"SubscribeToShard":     s.keepSubscribed(t, "pushed", k.ID, k.Secret),
+		"the tail of records":  s.keepReading(t, "/v1/data/pushed/tail", k.Token),
 	}
 	<-time.After(time.Second) // what is refused at once has ended by then
 	for what, ended := range running {
