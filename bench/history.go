@@ -1,20 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
-
-// benchLine is one result of `go test -bench`.
-var benchLine = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`)
 
 // history asks logs of a thousand, a hundred thousand and ten million fragments the
 // questions of a console, through the benchmarks beside the code.
@@ -28,26 +22,12 @@ func (b *bench) history(ctx context.Context) error {
 		{"./fragments", "^BenchmarkQueries$", "40x"},
 		{"./playback/clip", clips, "60x"},
 	} {
-		cmd := exec.CommandContext(ctx, "go", "test", run.room, "-run", "^$", "-bench", run.name, "-benchtime", run.times, "-timeout", "60m")
-		out, err := cmd.CombinedOutput()
+		lines, err := benchmarks(ctx, run.room, run.name, run.times)
 		if err != nil {
-			return fmt.Errorf("benchmarks of %s: %w\n%s", run.room, err, out)
+			return err
 		}
-		found := false
-		for sc := bufio.NewScanner(bytes.NewReader(out)); sc.Scan(); {
-			m := benchLine.FindStringSubmatch(sc.Text())
-			if m == nil {
-				continue
-			}
-			ns, err := strconv.ParseFloat(m[2], 64)
-			if err != nil {
-				return err
-			}
-			found = true
-			b.add(figure{Name: strings.TrimPrefix(run.room, "./") + ": " + m[1], Value: ns / 1e6, Unit: "ms", Target: targetOf(targets, m[1]), Note: "mean; the number is how many fragments are stored"})
-		}
-		if !found {
-			return fmt.Errorf("benchmarks of %s printed no result:\n%s", run.room, out)
+		for _, l := range lines {
+			b.add(figure{Name: strings.TrimPrefix(run.room, "./") + ": " + l.name, Value: l.metrics["ns/op"] / 1e6, Unit: "ms", Target: targetOf(targets, l.name), Note: "mean; the number is how many fragments are stored"})
 		}
 	}
 	return nil

@@ -5,7 +5,8 @@
 //
 //	go run ./bench                      every figure; about ten minutes
 //	go run ./bench -cameras 100@3 -only ingest -peer /path/to/mediamtx
-//	go run ./bench -long                 clips of ten million stored fragments, too
+//	go run ./bench -only records -peer-kinesis 127.0.0.1:4567
+//	go run ./bench -long                 clips of ten million stored fragments, and 10 GB of records, too
 package main
 
 import (
@@ -16,12 +17,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,9 +46,13 @@ type figure struct {
 	Unit  string  `json:"unit"`
 	Floor float64 `json:"floor,omitempty"` // the same measured on the floor
 	Peer  float64 `json:"peer,omitempty"`  // the same measured on the peer, if one was given
-	// Target is the most that it may be; 0: none was set.
+	// Target is the most that it may be, Least the least; 0: none was set.
 	Target float64 `json:"target,omitempty"`
+	Least  float64 `json:"at_least,omitempty"`
 	Note   string  `json:"note,omitempty"`
+	// Detail and PeerDetail are what else was seen meanwhile, by name and unit.
+	Detail     map[string]float64 `json:"detail,omitempty"`
+	PeerDetail map[string]float64 `json:"peer_detail,omitempty"`
 }
 
 // ratio is by what the value is more than another, nil when there is no other.
@@ -57,6 +64,47 @@ func (f figure) ratio(other float64) *float64 {
 	return &r
 }
 
+// missed reports whether a target was set and is not met.
+func (f figure) missed() bool {
+	return f.Target > 0 && f.Value > f.Target || f.Least > 0 && f.Value < f.Least
+}
+
+// target is what the table shows.
+func (f figure) target() string {
+	s := ""
+	switch {
+	case f.Target > 0:
+		s = fmt.Sprintf("<= %.6g", f.Target)
+	case f.Least > 0:
+		s = fmt.Sprintf(">= %.6g", f.Least)
+	}
+	if f.missed() {
+		s += " MISSED"
+	}
+	return s
+}
+
+// note is the words and the details, in one line.
+func (f figure) note() string {
+	parts := []string{}
+	if f.Note != "" {
+		parts = append(parts, f.Note)
+	}
+	of := func(d map[string]float64, prefix string) {
+		if len(d) == 0 {
+			return
+		}
+		var all []string
+		for _, k := range slices.Sorted(maps.Keys(d)) {
+			all = append(all, fmt.Sprintf("%s %.6g", k, d[k]))
+		}
+		parts = append(parts, prefix+strings.Join(all, ", "))
+	}
+	of(f.Detail, "")
+	of(f.PeerDetail, "peer: ")
+	return strings.Join(parts, "; ")
+}
+
 // MarshalJSON adds the ratios.
 func (f figure) MarshalJSON() ([]byte, error) {
 	type plain figure
@@ -65,15 +113,18 @@ func (f figure) MarshalJSON() ([]byte, error) {
 		ToFloor  *float64 `json:"ratio_to_floor,omitempty"`
 		ToPeer   *float64 `json:"ratio_to_peer,omitempty"`
 		ToTarget *float64 `json:"ratio_to_target,omitempty"`
-	}{plain(f), f.ratio(f.Floor), f.ratio(f.Peer), f.ratio(f.Target)})
+		Missed   bool     `json:"missed,omitempty"`
+	}{plain(f), f.ratio(f.Floor), f.ratio(f.Peer), f.ratio(max(f.Target, f.Least)), f.missed()})
 }
 
 type bench struct {
-	dir     string // of binaries and data, removed at the end
-	keep    string // results
-	peer    string // the peer's binary; empty: none
+	dir     string    // of binaries and data, removed at the end
+	keep    string    // results
+	peer    string    // the peer's binary; empty: none
+	other   *endpoint // a peer of data streams; nil: none
 	long    bool
 	seconds time.Duration
+	records time.Duration
 	warm    time.Duration
 	figures []figure
 }
@@ -85,11 +136,15 @@ func run(args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	counts := fs.String("cameras", "10,50,100,200,100@3", "numbers of cameras to measure, with @ the Mb/s of each (4)")
 	small := fs.Int("small", 1000, "number of small cameras that connect at once; 0 leaves that out")
-	only := fs.String("only", "", "start, ingest, small, picture, play, history or glass; empty is all")
-	seconds := fs.Duration("for", 20*time.Second, "window of each measurement")
+	only := fs.String("only", "", "start, ingest, small, picture, play, history, glass or records; empty is all")
+	seconds := fs.Duration("for", 20*time.Second, "window of each measurement of video")
+	recordsFor := fs.Duration("records-for", 3*time.Second, "window of each measurement of records")
 	data := fs.String("dir", "", "where data is written: a directory on the disk to measure (a temporary one)")
 	peer := fs.String("peer", "", "a MediaMTX binary to measure beside, on loopback, with a configuration made for it")
-	long := fs.Bool("long", false, "also clips of ten million stored fragments: some minutes and 3 GB more")
+	kinesis := fs.String("peer-kinesis", "", "host:port of another server of the Kinesis API, to put to and get from beside")
+	kinesisKey := fs.String("peer-kinesis-key", "AKIDPEER:secret", "its access key and secret, with a colon between")
+	kinesisPID := fs.Int("peer-kinesis-pid", 0, "its process, to say what it takes; 0: nothing is said")
+	long := fs.Bool("long", false, "also clips of ten million stored fragments, and a restart over 10 GB of records: some minutes, and 13 GB more")
 	out := fs.String("json", "bench.json", "where the figures go")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -101,7 +156,10 @@ func run(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, keep: *out, peer: *peer, long: *long, seconds: *seconds, warm: 6 * time.Second}
+	b := &bench{dir: dir, keep: *out, peer: *peer, long: *long, seconds: *seconds, records: *recordsFor, warm: 6 * time.Second}
+	if *kinesis != "" {
+		b.other = newEndpoint(strings.TrimSuffix(strings.TrimPrefix(*kinesis, "http://"), "/"), *kinesisPID, *kinesisKey)
+	}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
@@ -147,6 +205,11 @@ func run(args []string) error {
 			return err
 		}
 	}
+	if wants("records") {
+		if err := b.dataStreams(ctx); err != nil {
+			return errors.Join(err, b.print())
+		}
+	}
 	return b.print()
 }
 
@@ -165,7 +228,7 @@ func fleetOf(text string) (n int, rate float64, err error) {
 
 func (b *bench) add(f figure) {
 	b.figures = append(b.figures, f)
-	fmt.Fprintf(os.Stderr, "%s: %.4g %s (floor %.4g, peer %.4g) %s\n", f.Name, f.Value, f.Unit, f.Floor, f.Peer, f.Note)
+	fmt.Fprintf(os.Stderr, "%s: %.4g %s (floor %.4g, peer %.4g) %s\n", f.Name, f.Value, f.Unit, f.Floor, f.Peer, f.note())
 }
 
 func (b *bench) build(ctx context.Context) error {
@@ -187,7 +250,9 @@ type server struct {
 	cmd        *exec.Cmd
 	http, rtsp string
 	token      string
+	key        string // access key and secret, with a colon between
 	dir        string
+	took       time.Duration // from its start until it was ready
 }
 
 func (s *server) end() {
@@ -216,11 +281,15 @@ func (b *bench) serve(ctx context.Context, dir string, args ...string) (*server,
 	if err != nil {
 		return nil, fmt.Errorf("key create: %w", err)
 	}
-	var k struct{ Token string }
+	var k struct {
+		Token  string
+		Access string `json:"access_key_id"`
+		Secret string `json:"secret_access_key"`
+	}
 	if err := json.Unmarshal(out, &k); err != nil {
 		return nil, err
 	}
-	s.token = k.Token
+	s.token, s.key = k.Token, k.Access+":"+k.Secret
 	s.cmd = exec.Command(b.dir+"/penstock", append([]string{"serve", "--data", dir, "--http", s.http, "--rtsp", s.rtsp}, args...)...)
 	log, err := os.Create(filepath.Join(b.dir, "server.log"))
 	if err != nil {
@@ -228,10 +297,13 @@ func (b *bench) serve(ctx context.Context, dir string, args ...string) (*server,
 	}
 	defer log.Close()
 	s.cmd.Stderr, s.cmd.Stdout = log, log
+	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	return s, s.ready(ctx)
+	err = s.ready(ctx)
+	s.took = time.Since(began)
+	return s, err
 }
 
 func (s *server) ready(ctx context.Context) error {
@@ -326,8 +398,8 @@ func (b *bench) print() error {
 		return fmt.Sprintf("%.2f", *r)
 	}
 	for _, f := range b.figures {
-		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, cell(f.Target, ""), cell(f.Floor, f.Unit),
-			ratio(f.ratio(f.Floor)), cell(f.Peer, f.Unit), ratio(f.ratio(f.Peer)), f.Note)
+		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, f.Value, f.Unit, f.target(), cell(f.Floor, f.Unit),
+			ratio(f.ratio(f.Floor)), cell(f.Peer, f.Unit), ratio(f.ratio(f.Peer)), f.note())
 	}
 	if err := w.Flush(); err != nil {
 		return err
