@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -30,6 +32,9 @@ func TestAnyHistoryReadsBackTheSame(t *testing.T) {
 	seeds := 12
 	if testing.Short() {
 		seeds = 3
+	}
+	if n, err := strconv.Atoi(os.Getenv("PENSTOCK_HISTORIES")); err == nil {
+		seeds = n
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -3,9 +3,11 @@ package records
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path"
+	"syscall"
 
 	"penstock/internal/fault"
 	"penstock/internal/host"
@@ -85,11 +87,12 @@ func (p *spool) put(ctx context.Context, b storage.Bucket, key string) error {
 	if err := p.fs.SyncDir(path.Dir(p.name)); err != nil {
 		return spoolFault(p.name, err)
 	}
-	if err := files.Adopt(ctx, key, p.name); err != nil {
-		return err
+	err := files.Adopt(ctx, key, p.name)
+	if errors.Is(err, syscall.EXDEV) { // the bucket is on another disk
+		return b.Put(ctx, key, io.NewSectionReader(p.file, 0, p.size), p.size)
 	}
-	p.gone = true
-	return nil
+	p.gone = err == nil
+	return err
 }
 
 // close gives the spool's space back.
