@@ -11,7 +11,8 @@ type metrics struct {
 	put, putBytes   prometheus.Counter
 	read, readBytes prometheus.Counter
 	refused         prometheus.Counter
-	sources         *prometheus.CounterVec
+	memory          prometheus.Counter // runs that were read, by where they were
+	lane, segment   prometheus.Counter
 	sealSeconds     prometheus.Histogram
 	sealFailed      prometheus.Counter
 	segments        *prometheus.CounterVec
@@ -23,14 +24,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return register(r, prometheus.NewCounter(prometheus.CounterOpts{Namespace: "penstock", Subsystem: "records", Name: name, Help: help}))
 	}
+	sources := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "penstock", Subsystem: "records", Name: "reads_total",
+		Help: "Reads of a run of records, by where they were."}, []string{"source"}))
 	return &metrics{
-		put:       counter("put_records_total", "Records that were made durable."),
-		putBytes:  counter("put_bytes_total", "Bytes of data and keys that were made durable."),
+		put:       counter("put_records_total", "Records that were put into a lane."),
+		putBytes:  counter("put_bytes_total", "Bytes of data and keys that were put into a lane."),
 		read:      counter("read_records_total", "Records that were read."),
 		readBytes: counter("read_bytes_total", "Bytes of data and keys that were read."),
 		refused:   counter("refused_records_total", "Records that a limit refused."),
-		sources: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "penstock", Subsystem: "records", Name: "reads_total",
-			Help: "Reads of a run of records, by where they were."}, []string{"source"})),
+		memory:    sources.WithLabelValues("memory"),
+		lane:      sources.WithLabelValues("lane"),
+		segment:   sources.WithLabelValues("segment"),
 		sealSeconds: register(r, prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "penstock", Subsystem: "records", Name: "seal_seconds",
 			Help: "Time to move a lane file's worth of records to segments.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14)})),
 		sealFailed: counter("seal_failures_total", "Attempts to move records to segments that failed and are made again."),

@@ -224,13 +224,13 @@ func (o *owner) each(ctx context.Context, sh *shard, e *ext, check bool, yield f
 	b := o.tail.get(e.lsn)
 	if b != nil {
 		b = b[e.off : e.off+e.len]
-		o.store.met.sources.WithLabelValues("memory").Inc()
+		o.store.met.memory.Inc()
 	} else {
 		b, check = make([]byte, e.len), true
 		if err := o.lane.ReadAt(ctx, e.lsn, int64(e.off), b); err != nil {
 			return err
 		}
-		o.store.met.sources.WithLabelValues("lane").Inc()
+		o.store.met.lane.Inc()
 	}
 	for len(b) > 0 {
 		h, err := parseHeader(b)

@@ -155,7 +155,7 @@ func msTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 // readRef takes the records of a shard in a segment.
 func (r *reading) readRef(ctx context.Context, s *ref, want Position) error {
 	st := r.sh.log.store
-	st.met.sources.WithLabelValues("segment").Inc()
+	st.met.segment.Inc()
 	rd, err := st.src.Open(ctx, s.seg.key, s.seg.size)
 	if err != nil {
 		return r.broken(err)
