@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A packages=(
   [ffmpeg]=ffmpeg [ffprobe]=ffmpeg [chromium]=chromium [gcc]=gcc [git]=git
-  [gst-launch-1.0]=gstreamer1.0-tools [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [aws]=awscli
+  [gst-launch-1.0]=gstreamer1.0-tools [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [aws]=awscli [mosquitto_pub]=mosquitto-clients
 )
 export PATH="$PATH:/usr/sbin:/sbin"
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -38,6 +39,9 @@ func (s *Server) admitToData(rt route, c *call) error {
 	return err
 }
 
+// makeTimeout bounds the making of a data stream.
+const makeTimeout = 30 * time.Second
+
 // makeData makes a data stream on its first use.
 func (s *Server) makeData(rt route, c *call, name string) (*datastream.Stream, error) {
 	arn := datastream.ARN(c.principal.Account, s.c.Region, name)
@@ -46,7 +50,10 @@ func (s *Server) makeData(rt route, c *call, name string) (*datastream.Stream, e
 			return nil, fault.New(fault.NotFound, "find data stream", name, "no such data stream, and this key may not create it")
 		}
 	}
-	st, err := s.c.Data.Ensure(c.r.Context(), c.principal.Account, s.c.Region, name)
+	// A caller who hangs up meanwhile must not leave half a stream behind.
+	making, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), makeTimeout)
+	defer cancel()
+	st, err := s.c.Data.Ensure(making, c.principal.Account, s.c.Region, name)
 	s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: auth.DataCreateStream, Object: arn, Remote: remoteHost(c.r), Detail: "on a first put", Err: err})
 	return st, err
 }

@@ -1,0 +1,174 @@
+package mqtt
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"penstock/auth"
+	"penstock/records"
+	"penstock/storage/mem"
+	"penstock/storage/meta"
+	"penstock/streams/datastream"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rig is a door with real floors below it.
+type rig struct {
+	t    *testing.T
+	auth *auth.Authority
+	data *datastream.Catalogue
+	door *Server
+	addr string
+}
+
+func newRig(t *testing.T, change ...func(*Config)) *rig {
+	t.Helper()
+	ctx, dir := t.Context(), t.TempDir()
+	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), datastream.Schema()}})
+	check(t, err)
+	key, err := auth.NewMasterKey(make([]byte, 32))
+	check(t, err)
+	a, err := auth.Open(ctx, auth.Config{Meta: db, MasterKey: key})
+	check(t, err)
+	cat, err := datastream.Open(ctx, datastream.Config{Meta: db, Sealer: a})
+	check(t, err)
+	store, err := records.Open(ctx, records.Config{Dir: dir, Bucket: mem.New(mem.Config{}), Meta: db, Keys: cat, Retention: cat.Retention})
+	check(t, err)
+	cat.Attach(store)
+	c := Config{Address: "127.0.0.1:0", Auth: a, Catalogue: cat, Region: auth.DefaultRegion, Registerer: prometheus.NewRegistry()}
+	for _, f := range change {
+		f(&c)
+	}
+	door, err := New(c)
+	check(t, err)
+	check(t, door.Open(ctx))
+	var running sync.WaitGroup
+	lower, stopLower := context.WithCancel(context.WithoutCancel(ctx))
+	upper, stopUpper := context.WithCancel(context.WithoutCancel(ctx))
+	running.Go(func() { check(t, store.Run(lower)) })
+	running.Go(func() { check(t, cat.Run(lower)) })
+	running.Go(func() { check(t, a.Run(lower)) })
+	top := make(chan error, 1)
+	go func() { top <- door.Run(upper) }()
+	t.Cleanup(func() {
+		stopUpper()
+		check(t, <-top)
+		stopLower()
+		running.Wait()
+		check(t, store.Close())
+		check(t, db.Close())
+	})
+	return &rig{t, a, cat, door, door.Addrs()[0].String()}
+}
+
+func (r *rig) key(k auth.NewKey) auth.Issued {
+	r.t.Helper()
+	issued, err := r.auth.CreateKey(r.t.Context(), k)
+	check(r.t, err)
+	return issued
+}
+
+// client connects with MQTT 5.
+func (r *rig) client(id, token string, more ...func(*paho.ClientConfig, *paho.Connect)) (*paho.Client, *paho.Connack, error) {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.addr)
+	check(r.t, err)
+	conf := paho.ClientConfig{Conn: conn, ClientID: id}
+	connect := &paho.Connect{ClientID: id, CleanStart: true, KeepAlive: 30, Username: "any", UsernameFlag: true, Password: []byte(token), PasswordFlag: true}
+	for _, f := range more {
+		f(&conf, connect)
+	}
+	c := paho.NewClient(conf)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	defer cancel()
+	ack, err := c.Connect(ctx, connect)
+	if err == nil {
+		r.t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}); <-c.Done() })
+	} else {
+		_ = conn.Close()
+	}
+	return c, ack, err
+}
+
+func (r *rig) must(id, token string) *paho.Client {
+	r.t.Helper()
+	c, _, err := r.client(id, token)
+	check(r.t, err)
+	return c
+}
+
+// publish publishes and returns the reason code of the acknowledgement.
+func publish(t *testing.T, c *paho.Client, topic string, qos byte, data string) (byte, string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	res, err := c.Publish(ctx, &paho.Publish{Topic: topic, QoS: qos, Payload: []byte(data)})
+	if res == nil {
+		return 0, "", err
+	}
+	words := ""
+	if res.Properties != nil {
+		words = res.Properties.ReasonString
+	}
+	return res.ReasonCode, words, err
+}
+
+// held is what a data stream holds, as key=data, sorted by nothing but its shards.
+func (r *rig) held(name string) []string {
+	r.t.Helper()
+	st, err := r.data.Get(r.t.Context(), auth.DefaultAccount, auth.DefaultRegion, name)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, s := range st.Shards() {
+		var p records.Position
+		for {
+			var page records.Page
+			check(r.t, st.Read(r.t.Context(), s.ID, p, 0, 0, &page))
+			for _, rec := range page.Records {
+				out = append(out, rec.Key+"="+string(rec.Data))
+			}
+			if len(page.Records) == 0 {
+				break
+			}
+			p = page.Next
+		}
+	}
+	return out
+}
+
+func sorted(list []string) string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
