@@ -47,9 +47,10 @@ type Config struct {
 	Handler http.Handler
 	// Sign signs a request that says "Signed: yes". nil: a form without substance.
 	Sign func(r *http.Request, body []byte)
-	// Hide turns what changes from run to run in an answer's text into something that
-	// does not. nil: nothing does.
-	Hide func(text string) string
+	// Remember finds, by the first group of an expression, what an answer says and no run
+	// says again: the value is shown as $NAME, and $NAME in a later request of the archive
+	// stands for the newest one.
+	Remember map[string]*regexp.Regexp
 	// Update rewrites the answers.
 	Update bool
 }
@@ -83,6 +84,7 @@ func run(t *testing.T, c Config, file string) {
 	}
 	server := httptest.NewServer(c.Handler)
 	defer server.Close()
+	known := map[string]string{}
 	for i := 0; i < len(archive.Files); i++ {
 		request := archive.Files[i]
 		if request.Name == "answer" {
@@ -94,10 +96,11 @@ func run(t *testing.T, c Config, file string) {
 			}
 			archive.Files = append(archive.Files[:i+1], append([]txtar.File{{Name: "answer"}}, archive.Files[i+1:]...)...)
 		}
-		got, err := ask(c, server.Listener.Addr().String(), request.Data)
+		got, err := ask(c, server.Listener.Addr().String(), []byte(recall(string(request.Data), known)))
 		if err != nil {
 			t.Fatalf("%s: %s: %v", file, request.Name, err)
 		}
+		got = remember(c, got, known)
 		want := string(archive.Files[i+1].Data)
 		if got == want {
 			continue
@@ -142,11 +145,26 @@ func ask(c Config, address string, text []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	answer := show(r, body)
-	if c.Hide != nil {
-		answer = c.Hide(answer)
+	return show(r, body), nil
+}
+
+// recall puts what is known into a request.
+func recall(text string, known map[string]string) string {
+	for name, value := range known {
+		text = strings.ReplaceAll(text, "$"+name, value)
 	}
-	return answer, nil
+	return text
+}
+
+// remember notes what an answer says, and shows its names in place of the values.
+func remember(c Config, answer string, known map[string]string) string {
+	for name, find := range c.Remember {
+		for _, m := range find.FindAllStringSubmatch(answer, -1) {
+			known[name] = m[1]
+			answer = strings.ReplaceAll(answer, m[1], "$"+name)
+		}
+	}
+	return answer
 }
 
 // wire turns a request's text into what is sent.
