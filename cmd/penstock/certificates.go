@@ -82,7 +82,7 @@ func (cs *certificates) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get, NextProtos: protocols}
 }
 
-// rtsps is config for RTSP over TLS, which is no HTTP.
+// rtsps is config for RTSP and MQTT over TLS, which are no HTTP.
 func (cs *certificates) rtsps() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get}
 }

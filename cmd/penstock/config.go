@@ -27,6 +27,8 @@ type config struct {
 	RTSP      string   `yaml:"rtsp"`
 	RTSPUDP   string   `yaml:"rtsp_udp"`
 	RTSPS     string   `yaml:"rtsps"` // only with TLS
+	MQTT      string   `yaml:"mqtt"`
+	MQTTS     string   `yaml:"mqtts"` // only with TLS
 	PublicURL string   `yaml:"public_url"`
 	Account   string   `yaml:"account"`
 	Region    string   `yaml:"region"`
@@ -62,6 +64,8 @@ type config struct {
 		Tail        size   `yaml:"tail"`
 	} `yaml:"data_streams"`
 
+	MQTTTopics []mqttTopic `yaml:"mqtt_topics"`
+
 	Agent agentConfig `yaml:"agent"` // of `penstock agent`; a server passes it over
 
 	S3 struct {
@@ -78,7 +82,7 @@ type config struct {
 // defaults are what holds when nobody says otherwise.
 func defaults() config {
 	c := config{
-		Data: "penstock-data", HTTP: "127.0.0.1:8080", RTSP: "127.0.0.1:8554", RTSPUDP: "auto", RTSPS: "127.0.0.1:8322",
+		Data: "penstock-data", HTTP: "127.0.0.1:8080", RTSP: "127.0.0.1:8554", RTSPUDP: "auto", RTSPS: "127.0.0.1:8322", MQTT: off, MQTTS: off,
 		Account: "000000000000", Region: "us-east-1", LogLevel: "info", LogFormat: "text",
 	}
 	c.Storage.Fragment = span(2 * time.Second)
@@ -192,7 +196,7 @@ func (s *secretText) overlay(name string, env func(string) (string, bool)) error
 // overlayEnv lays PENSTOCK_... variables over c.
 func overlayEnv(c *config, env func(string) (string, bool)) error {
 	texts := map[string]*string{
-		"DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "RTSPS": &c.RTSPS, "PUBLIC_URL": &c.PublicURL,
+		"MQTT": &c.MQTT, "MQTTS": &c.MQTTS, "DATA": &c.Data, "HTTP": &c.HTTP, "RTSP": &c.RTSP, "RTSP_UDP": &c.RTSPUDP, "RTSPS": &c.RTSPS, "PUBLIC_URL": &c.PublicURL,
 		"ACCOUNT": &c.Account, "REGION": &c.Region, "LOG_LEVEL": &c.LogLevel, "LOG_FORMAT": &c.LogFormat,
 		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key, "ACME_EMAIL": &c.TLS.ACME.Email, "ACME_DIRECTORY": &c.TLS.ACME.Directory,
 		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
@@ -227,7 +231,7 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 
 // Validate names the first field that cannot be.
 func (c *config) Validate() error {
-	for field, addr := range map[string]string{"http": c.HTTP, "rtsp": c.RTSP, "rtsps": c.RTSPS} {
+	for field, addr := range map[string]string{"http": c.HTTP, "rtsp": c.RTSP, "rtsps": c.RTSPS, "mqtt": c.MQTT, "mqtts": c.MQTTS} {
 		if addr == "off" && field != "http" {
 			continue
 		}
@@ -266,6 +270,9 @@ func (c *config) Validate() error {
 	}
 	if err := c.validateData(); err != nil {
 		return err
+	}
+	if c.MQTTS != off && !c.secure() {
+		return errors.New("mqtts: there is no certificate: see tls")
 	}
 	if _, err := c.Agent.flows(); err != nil {
 		return err
@@ -306,6 +313,9 @@ func (c *config) secure() bool {
 
 // loopbackOnly reports whether every listener is out of reach of other machines.
 func (c *config) loopbackOnly() bool {
+	if c.MQTT != off && !isLoopback(c.MQTT) || c.MQTTS != off && !isLoopback(c.MQTTS) {
+		return false
+	}
 	if c.RTSP == "off" {
 		return isLoopback(c.HTTP)
 	}

@@ -38,7 +38,10 @@ func TestTheSampleFileIsTheDefaults(t *testing.T) {
 	if c.Agent.Flows == nil || len(c.Agent.Flows) > 0 {
 		t.Errorf("agent.flows is %v", c.Agent.Flows)
 	}
-	c.Allow, c.TLS.ACME.Hosts, c.Agent.Flows = nil, nil, nil
+	if c.MQTTTopics == nil || len(c.MQTTTopics) > 0 {
+		t.Errorf("mqtt_topics is %v", c.MQTTTopics)
+	}
+	c.Allow, c.TLS.ACME.Hosts, c.Agent.Flows, c.MQTTTopics = nil, nil, nil, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the sample says\n%+v\nthe defaults are\n%+v", c, want)
 	}

@@ -18,6 +18,7 @@ import (
 	"penstock/auth/audit"
 	"penstock/fragments"
 	"penstock/ingest/demo"
+	"penstock/ingest/mqtt"
 	"penstock/ingest/rtsp"
 	"penstock/internal/fault"
 	"penstock/internal/host"
@@ -30,8 +31,12 @@ import (
 	"penstock/web"
 )
 
-// demoName is the stream of the built-in camera.
-const demoName = "demo"
+// demoName is the stream of the built-in camera, demoSensor the data stream of the
+// built-in sensor.
+const (
+	demoName   = "demo"
+	demoSensor = "demo-sensor"
+)
 
 // daemon is the server with all its floors open, not yet running.
 type daemon struct {
@@ -42,6 +47,7 @@ type daemon struct {
 	url       string
 	rtspAddr  string
 	rtspsAddr string // empty: RTSP over TLS is off
+	mqttAddrs []string
 	local     bool
 	started   time.Time
 
@@ -58,6 +64,7 @@ type daemon struct {
 	registry  *prometheus.Registry
 	listener  net.Listener
 	rtsp      *rtsp.Server // nil: switched off
+	mqtt      *mqtt.Server // nil: switched off
 	tls       *certificates
 	floors    []floor
 	ran       bool
@@ -188,6 +195,12 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 	if in.rtsp != nil {
 		doors = append(doors, loop{"rtsp", in.rtsp.Run})
 	}
+	if err := d.openMQTT(ctx); err != nil {
+		return err
+	}
+	if d.mqtt != nil {
+		doors = append(doors, loop{"mqtt", d.mqtt.Run})
+	}
 	if withDemo {
 		if err := d.ensureDemo(ctx); err != nil {
 			return err
@@ -195,7 +208,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		cam := &demo.Camera{Hub: d.hub, Logger: d.log.With("component", "demo"), Stream: func() (streams.Stream, error) {
 			return d.catalogue.Get(d.c.Account, demoName)
 		}}
-		doors = append(doors, loop{"demo camera", cam.Run})
+		doors = append(doors, loop{"demo camera", cam.Run}, loop{"demo sensor", d.runSensor})
 	}
 	d.floors = []floor{
 		{{"fragments", d.store.Run}, {"records", d.records.Run}, {"audit log", d.trail.Run}},
@@ -206,8 +219,22 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 	return nil
 }
 
-// ensureDemo makes the built-in camera's stream once; deleting it in the console
-// lasts until the server is next started with --demo.
+// runSensor makes the data stream of the built-in sensor, which takes the floors below to
+// run, and feeds it.
+func (d *daemon) runSensor(ctx context.Context) error {
+	_, err := d.data.Create(ctx, datastream.New{Account: d.c.Account, Region: d.c.Region, Name: demoSensor, Shards: 1,
+		Tags: map[string]string{web.DemoTag: "true"}})
+	if err != nil && !fault.Is(err, fault.InUse) {
+		return err
+	}
+	sensor := &demo.Sensor{Logger: d.log.With("component", "demo"), Stream: func() (*datastream.Stream, error) {
+		return d.data.Get(ctx, d.c.Account, d.c.Region, demoSensor)
+	}}
+	return sensor.Run(ctx)
+}
+
+// ensureDemo makes the built-in camera's stream once; deleting it, or the sensor's, in
+// the console lasts until the server is next started with --demo.
 func (d *daemon) ensureDemo(ctx context.Context) error {
 	_, err := d.catalogue.Create(ctx, streams.Stream{Account: d.c.Account, Name: demoName, Retention: streams.RetentionDefault,
 		Tags: map[string]string{web.DemoTag: "true"}})
@@ -297,6 +324,9 @@ func (d *daemon) close() {
 	}
 	if !d.ran && d.rtsp != nil {
 		_ = d.rtsp.Close() // the ports of a server that did not come to run
+	}
+	if !d.ran && d.mqtt != nil {
+		_ = d.mqtt.Close()
 	}
 	for _, c := range []interface{ Close() error }{d.records, d.trail, d.meta, d.lock} {
 		if present(c) {

@@ -14,6 +14,11 @@ import (
 // served runs a server; it returns what runs client commands against it.
 func served(t *testing.T, change ...func(*config)) (d *daemon, run func(in string, args ...string) (code int, out, errs string)) {
 	t.Helper()
+	return servedDemo(t, false, change...)
+}
+
+func servedDemo(t *testing.T, withDemo bool, change ...func(*config)) (d *daemon, run func(in string, args ...string) (code int, out, errs string)) {
+	t.Helper()
 	c := defaults()
 	c.Data, c.HTTP, c.RTSP, c.RTSPS = t.TempDir(), "127.0.0.1:0", "off", "off"
 	for _, f := range change {
@@ -22,7 +27,7 @@ func served(t *testing.T, change ...func(*config)) (d *daemon, run func(in strin
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDaemon(t.Context(), c, false, slog.New(slog.DiscardHandler))
+	d, err := openDaemon(t.Context(), c, withDemo, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,5 +131,19 @@ func TestWhatComesOverAPipeIsSentAsItComes(t *testing.T) {
 	code, out, _ = run("", "data", "tail", "logs", "--from", "horizon", "--no-follow", "--raw")
 	if code != 0 || out != lines {
 		t.Errorf("exit %d, %d lines of 3000", code, strings.Count(out, "\n"))
+	}
+}
+
+func TestTheDemoHasASensor(t *testing.T) {
+	_, run := servedDemo(t, true)
+	var out string
+	for late := time.Now().Add(20 * time.Second); !strings.Contains(out, "temperature") && time.Now().Before(late); time.Sleep(50 * time.Millisecond) {
+		_, out, _ = run("", "data", "tail", demoSensor, "--from", "horizon", "--no-follow", "-o", "jsonl")
+	}
+	if !regexp.MustCompile(`"key":"greenhouse","size":\d+,"json":{"time":"\S+Z","sensor":"greenhouse","temperature":\d\d\.\d\d,"humidity":\d\d\.\d}}`).MatchString(out) {
+		t.Errorf("there is\n%s", out)
+	}
+	if code, out, _ := run("", "data", "rm", demoSensor); code != 0 {
+		t.Errorf("rm: %d %s", code, out)
 	}
 }

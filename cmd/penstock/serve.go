@@ -15,6 +15,7 @@ import (
 type serveFlags struct {
 	config                                              string
 	data, http, rtsp, rtsps, publicURL, account, region string
+	mqtt, mqtts                                         string
 	shardLimits                                         string
 	allow                                               []string
 	demo                                                bool
@@ -40,12 +41,14 @@ func serveCommand(t *terminal) *cobra.Command {
 	fl.StringVar(&f.http, "http", d.HTTP, "address of console, API and playback")
 	fl.StringVar(&f.rtsp, "rtsp", d.RTSP, "address that cameras push to and players read from, or off")
 	fl.StringVar(&f.rtsps, "rtsps", d.RTSPS, "address of RTSP over TLS, once a certificate is configured, or off")
+	fl.StringVar(&f.mqtt, "mqtt", d.MQTT, "address that takes data records by MQTT, or off")
+	fl.StringVar(&f.mqtts, "mqtts", d.MQTTS, "address of MQTT over TLS, once a certificate is configured, or off")
 	fl.StringVar(&f.publicURL, "public-url", "", "what people type to get here, behind a proxy")
 	fl.StringVar(&f.account, "account", d.Account, "default account, 12 digits")
 	fl.StringVar(&f.region, "region", d.Region, "region that ARNs name")
 	fl.StringVar(&f.shardLimits, "shard-limits", d.DataStreams.ShardLimits, "throughput limits of the shards of provisioned data streams: aws or off")
 	fl.StringSliceVar(&f.allow, "allow-address", nil, "CIDR that cameras may be called in although it is loopback or link-local")
-	fl.BoolVar(&f.demo, "demo", false, "add a built-in camera")
+	fl.BoolVar(&f.demo, "demo", false, "add a built-in camera and sensor")
 	return cmd
 }
 
@@ -59,7 +62,7 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 	if err != nil {
 		return c, err
 	}
-	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "rtsps": &c.RTSPS, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region,
+	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "rtsps": &c.RTSPS, "mqtt": &c.MQTT, "mqtts": &c.MQTTS, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region,
 		"shard-limits": &c.DataStreams.ShardLimits} {
 		if fl := cmd.Flags().Lookup(name); fl != nil && fl.Changed {
 			*to = fl.Value.String()
@@ -114,6 +117,9 @@ func (d *daemon) greet(ctx context.Context, out io.Writer) {
 	}
 	if d.rtspsAddr != "" {
 		lines = append(lines, [2]string{"", "rtsps://key:TOKEN@" + d.rtspsAddr + "/NAME"})
+	}
+	for _, addr := range d.mqttAddrs {
+		lines = append(lines, [2]string{"mqtt", addr + "   (any user name, a key's token as password; topic STREAM/KEY)"})
 	}
 	lines = append(lines,
 		[2]string{"make a key", "penstock key create --role producer" + d.dataFlag()},
