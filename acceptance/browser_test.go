@@ -78,6 +78,19 @@ func (p *page) eval(js string) string {
 	return out
 }
 
+// await runs a script whose promise gives a number, 0 if it gives none.
+func (p *page) await(js string) (n int) {
+	p.t.Helper()
+	p.do(chromedp.Evaluate("Promise.resolve("+js+").then(n => n || 0)", &n, func(e *runtime.EvaluateParams) *runtime.EvaluateParams { return e.WithAwaitPromise(true) }))
+	return n
+}
+
+// breathe lets the page draw, and do for a moment what it does then.
+func (p *page) breathe() {
+	p.t.Helper()
+	p.await("new Promise(r => requestAnimationFrame(() => setTimeout(r, 20)))")
+}
+
 // until waits for an expression to be true.
 func (p *page) until(what, js string, most time.Duration) time.Duration {
 	p.t.Helper()
@@ -217,24 +230,42 @@ func TestScreenshots(t *testing.T) {
 	}
 	p := browse(t, s)
 	p.until("the first page", barcodeScript()+" > 0", 30*time.Second)
+	pages := append([]string{"", "cameras", "cameras/demo", "cameras/loading-dock-with-a-long-name", "add", "health", "settings"}, s.dataShots()...)
+	p.looks(func(look string) {
+		for _, where := range pages {
+			p.do(chromedp.Navigate("http://" + s.http + "/#/" + where))
+			p.until(where+" is drawn", "document.querySelector('main') && !document.querySelector('main[aria-busy=true]')", 10*time.Second)
+			if strings.Contains(where, "fleet") {
+				p.press("Last 15 min")
+			}
+			time.Sleep(900 * time.Millisecond) // pictures and strips fill in
+			p.fits(where)
+			name := strings.ReplaceAll(where, "/", "-")
+			if name == "" {
+				name = "start"
+			}
+			p.shot(name + "-" + look)
+		}
+	})
+}
+
+// looks calls do with the page on a desktop and a phone, dark and light.
+func (p *page) looks(do func(look string)) {
+	p.t.Helper()
 	sizes := map[string][2]int64{"desktop": {1360, 900}, "phone": {390, 844}}
 	for size, wh := range sizes {
 		for _, scheme := range []string{"dark", "light"} {
 			p.do(emulation.SetDeviceMetricsOverride(wh[0], wh[1], 1, size == "phone"),
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
-			for _, where := range []string{"", "cameras", "cameras/demo", "cameras/loading-dock-with-a-long-name", "add", "health", "settings"} {
-				p.do(chromedp.Navigate("http://" + s.http + "/#/" + where))
-				p.until(where+" is drawn", "document.querySelector('main') && !document.querySelector('main[aria-busy=true]')", 10*time.Second)
-				time.Sleep(900 * time.Millisecond) // pictures and strips fill in
-				if over := p.eval("document.documentElement.scrollWidth > innerWidth + 1"); over == "true" {
-					t.Errorf("%s in %s runs over the side of the page", where, size)
-				}
-				name := strings.ReplaceAll(where, "/", "-")
-				if name == "" {
-					name = "start"
-				}
-				p.shot(fmt.Sprintf("%s-%s-%s", name, size, scheme))
-			}
+			do(size + "-" + scheme)
 		}
+	}
+}
+
+// fits fails where the page is wider than its window.
+func (p *page) fits(where string) {
+	p.t.Helper()
+	if over := p.eval("document.documentElement.scrollWidth > innerWidth + 1"); over == "true" {
+		p.t.Errorf("%s runs over the side of the page", where)
 	}
 }

@@ -154,7 +154,7 @@ func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
 	for _, where := range pages {
 		p.do(chromedp.Navigate("http://" + s.http + "/#/" + where))
 		p.until(where+" is drawn", "document.querySelector('main') && !document.querySelector('main[aria-busy=true]')", 20*time.Second)
-		p.eval("new Promise(r => requestAnimationFrame(() => setTimeout(r, 60)))")
+		p.breathe()
 		if seen := w.take(); len(seen) > 0 {
 			t.Errorf("page %.80s: %q", where, seen)
 		}
