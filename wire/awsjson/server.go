@@ -95,29 +95,41 @@ type exchange struct {
 	out   Outcome
 	start time.Time
 	coral bool // answer in the old application/json form
+
+	answered bool // the status is sent
 }
 
 // ServeHTTP answers one request; the path does not matter.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{Server: s, w: w, r: r, start: s.config.Now()}
 	x.call.Request = r
-	defer func() {
-		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
-				panic(p)
-			}
-			s.config.Logger.Error("a request made the server panic", "operation", x.call.Operation, "err", p, "stack", string(debug.Stack()))
+	defer x.done()
+	x.serve()
+}
+
+// done gives back what the request held, also after a panic. One that comes when part of
+// an answer is sent cuts the connection, so that no client takes half for all.
+func (x *exchange) done() {
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler {
+		x.config.Logger.Error("a request made the server panic", "operation", x.call.Operation, "err", p, "stack", string(debug.Stack()))
+		if x.answered {
+			p = http.ErrAbortHandler
+		} else {
+			p = nil
 			x.fail(Internal())
 		}
-		if x.body != nil {
-			s.release(x.body)
-		}
-		if s.config.Observe != nil {
-			x.out.Took = s.config.Now().Sub(x.start)
-			s.config.Observe(&x.call, x.out)
-		}
-	}()
-	x.serve()
+	}
+	if x.body != nil {
+		x.release(x.body)
+	}
+	if x.config.Observe != nil {
+		x.out.Took = x.config.Now().Sub(x.start)
+		x.config.Observe(&x.call, x.out)
+	}
+	if p != nil {
+		panic(p)
+	}
 }
 
 // serve makes the checks in the order of AWS.
@@ -331,7 +343,10 @@ func (x *exchange) perform(ctx context.Context, in any) {
 	var stream *Stream
 	if x.op.stream {
 		stream = &Stream{call: &x.call, w: x.w, pools: &x.pools, control: http.NewResponseController(x.w),
-			begin: func(contentType string) { x.w.Header().Set("Content-Type", contentType) }}
+			begin: func(contentType string) {
+			x.answered = true
+			x.w.Header().Set("Content-Type", contentType)
+		}}
 	}
 	out, err := x.op.call(ctx, &x.call, in, stream)
 	switch {
@@ -426,7 +441,7 @@ func (x *exchange) send(status int, content string, body []byte) {
 		h.Set("Content-Type", content)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.out.Status, x.out.Out = status, len(body)
+	x.out.Status, x.out.Out, x.answered = status, len(body), true
 	if len(body) > answerAtOnce {
 		control := http.NewResponseController(x.w)
 		if control.SetWriteDeadline(time.Now().Add(answerWait)) == nil {

@@ -250,3 +250,29 @@ func TestBodiesAndLargeAnswersHaveDeadlines(t *testing.T) {
 		t.Errorf("%d, reading %v, writing %v", w.Code, w.reads, w.writes)
 	}
 }
+
+func TestAPanicGivesEverythingBack(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		how  func(*Stream) any
+		cut  bool
+	}{
+		{"before the answer", func(*Stream) any { return "as asked" }, false},
+		{"in the middle of it", func(s *Stream) any { return s.Start() == nil }, true},
+		{"one that is meant", func(*Stream) any { return http.ErrAbortHandler }, true},
+	} {
+		s := toyServer(t, func(config *Config) {
+			config.Services[0].Handlers[3] = HandleStream("Watch", func(_ context.Context, _ *Call, _ *toyFail, s *Stream) error { panic(c.how(s)) })
+		})
+		cut := false
+		func() {
+			defer func() { cut = recover() == http.ErrAbortHandler }()
+			if w := ask(s, "Toy_20260101.Watch", TypeJSON, strings.NewReader("{}")); w.Code != http.StatusInternalServerError {
+				t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+			}
+		}()
+		if held := s.budget.held.Load(); cut != c.cut || held != 0 {
+			t.Errorf("%s: cut %v, %d bytes held", c.name, cut, held)
+		}
+	}
+}
