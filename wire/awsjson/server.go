@@ -344,9 +344,9 @@ func (x *exchange) perform(ctx context.Context, in any) {
 	if x.op.stream {
 		stream = &Stream{call: &x.call, w: x.w, pools: &x.pools, control: http.NewResponseController(x.w),
 			begin: func(contentType string) {
-			x.answered = true
-			x.w.Header().Set("Content-Type", contentType)
-		}}
+				x.answered = true
+				x.w.Header().Set("Content-Type", contentType)
+			}}
 	}
 	out, err := x.op.call(ctx, &x.call, in, stream)
 	switch {
