@@ -63,7 +63,7 @@ func (c *conn) read(codec codec, iterator string, limit int) (n int, next string
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("GetRecords: %d %.200q", status, c.answer)
 	}
-	return bytes.Count(c.answer, []byte("PartitionKey")), nextIterator(c.answer, codec), err
+	return recordsIn(c.answer), nextIterator(c.answer, codec), err
 }
 
 // drain reads all shards of stream from their oldest record on, over and over.

@@ -26,8 +26,9 @@ func (b *bench) serveRecords(ctx context.Context, name string) (*server, error) 
 }
 
 // dataStreams is the part records: everything through the real binary, signed, and
-// synced before it is answered; then the same without the wire.
-func (b *bench) dataStreams(ctx context.Context) error {
+// synced before it is answered; then the same without the wire. Only names one of its
+// sections; empty is all.
+func (b *bench) dataStreams(ctx context.Context, only string) error {
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		one, err := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
 		if err == nil {
@@ -38,8 +39,11 @@ func (b *bench) dataStreams(ctx context.Context) error {
 		name string
 		do   func(context.Context) error
 	}{
-		{"puts and gets", b.putsAndGets}, {"delivery", b.deliveries}, {"wide", b.wide}, {"restart", b.restart}, {"bare", b.bare},
+		{"puts", b.puts}, {"gets", b.gets}, {"delivery", b.deliveries}, {"wide", b.wide}, {"restart", b.restart}, {"bare", b.bare},
 	} {
+		if only != "" && only != part.name {
+			continue
+		}
 		if err := part.do(ctx); err != nil {
 			return fmt.Errorf("records, %s: %w", part.name, err)
 		}
@@ -58,8 +62,8 @@ func putLeast(l putLoad) float64 {
 	return map[int]float64{8: 10e3, 256: 30e3}[l.conns]
 }
 
-// putsAndGets loads the server and the peer in turn.
-func (b *bench) putsAndGets(ctx context.Context) error {
+// puts loads the server and the peer in turn.
+func (b *bench) puts(ctx context.Context) error {
 	s, err := b.serveRecords(ctx, "puts")
 	if err != nil {
 		return err
@@ -84,6 +88,18 @@ func (b *bench) putsAndGets(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
+}
+
+// gets lets the server and the peer be read in turn.
+func (b *bench) gets(ctx context.Context) error {
+	s, err := b.serveRecords(ctx, "gets")
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	here := s.endpoint()
+	asJSON, asCBOR := codecs()
 	for _, c := range []codec{asJSON, asCBOR} {
 		if err := b.drainBeside(ctx, here, c); err != nil {
 			return err

@@ -199,11 +199,14 @@ func (e *endpoint) iterator(ctx context.Context, stream, shard string) (string, 
 // nextIterator finds the iterator in an answer of GetRecords without decoding the records.
 func nextIterator(answer []byte, c codec) string {
 	const key = "NextShardIterator"
-	i := bytes.LastIndex(answer, []byte(key))
-	if i < 0 {
+	const near = 4 << 10 // it is at either end of the answer, which is large
+	_, rest, ok := bytes.Cut(answer[max(0, len(answer)-near):], []byte(key))
+	if !ok {
+		_, rest, ok = bytes.Cut(answer[:min(near, len(answer))], []byte(key))
+	}
+	if !ok {
 		return ""
 	}
-	rest := answer[i+len(key):]
 	if c.name == "JSON" {
 		parts := bytes.SplitN(rest, []byte{'"'}, 4) // `": "`, the iterator
 		if len(parts) < 4 {
@@ -240,4 +243,18 @@ func failed(answer []byte, c codec) (n int) {
 		return 1 // or more
 	}
 	return 0
+}
+
+// recordsIn counts the records of an answer of GetRecords. Each has its data, so the next
+// is that far away at least.
+func recordsIn(answer []byte) (n int) {
+	key := []byte("PartitionKey")
+	for {
+		i := bytes.Index(answer, key)
+		if i < 0 {
+			return n
+		}
+		n++
+		answer = answer[min(len(answer), i+recordSize):]
+	}
 }

@@ -136,7 +136,7 @@ func run(args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	counts := fs.String("cameras", "10,50,100,200,100@3", "numbers of cameras to measure, with @ the Mb/s of each (4)")
 	small := fs.Int("small", 1000, "number of small cameras that connect at once; 0 leaves that out")
-	only := fs.String("only", "", "start, ingest, small, picture, play, history, glass or records; empty is all")
+	only := fs.String("only", "", "start, ingest, small, picture, play, history, glass, records or one section of these (records/puts, gets, delivery, wide, restart, bare); empty is all")
 	seconds := fs.Duration("for", 20*time.Second, "window of each measurement of video")
 	recordsFor := fs.Duration("records-for", 3*time.Second, "window of each measurement of records")
 	data := fs.String("dir", "", "where data is written: a directory on the disk to measure (a temporary one)")
@@ -205,8 +205,8 @@ func run(args []string) error {
 			return err
 		}
 	}
-	if wants("records") {
-		if err := b.dataStreams(ctx); err != nil {
+	if part, section, _ := strings.Cut(*only, "/"); part == "" || part == "records" {
+		if err := b.dataStreams(ctx, section); err != nil {
 			return errors.Join(err, b.print())
 		}
 	}
