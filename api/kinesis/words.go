@@ -84,7 +84,7 @@ func exception(c *awsjson.Call, err error) *awsjson.Error {
 		return internal(c)
 	}
 	text := cause(f)
-	if f.Op == "unseal" {
+	if within(err, "unseal") {
 		return awsjson.NewError("KMSInvalidStateException", "The key of the stream cannot be opened: %s", text)
 	}
 	switch f.Kind {
@@ -113,6 +113,18 @@ func exception(c *awsjson.Call, err error) *awsjson.Error {
 		return &awsjson.Error{Type: "InternalFailure", Message: "", Status: 503}
 	}
 	return internal(c)
+}
+
+// within reports whether a fault in err's chain says that it was doing op.
+func within(err error, op string) bool {
+	var f *fault.Error
+	for errors.As(err, &f) {
+		if f.Op == op {
+			return true
+		}
+		err = f.Err
+	}
+	return false
 }
 
 // internal is the 500 of an operation: the data operations model one.

@@ -82,6 +82,7 @@ type Catalogue struct {
 
 	tasks  chan *Stream               // streams with something pending, for Run
 	laters chan func(context.Context) // for Run
+	places chan struct{}              // of streams at work
 	ended  chan struct{}              // closed when Run has ended
 	keys   keyCache
 }
@@ -112,7 +113,7 @@ func Open(ctx context.Context, c Config) (*Catalogue, error) {
 		c.ScaleEvery = DefaultScaleEvery
 	}
 	cat := &Catalogue{c: c, log: c.Logger, start: c.Clock.Now(), names: map[name]*Stream{}, ids: map[string]*Stream{},
-		accounts: map[string]Account{}, tasks: make(chan *Stream, tasksMax), laters: make(chan func(context.Context), tasksMax), ended: make(chan struct{})}
+		accounts: map[string]Account{}, tasks: make(chan *Stream, tasksMax), laters: make(chan func(context.Context), tasksMax), places: make(chan struct{}, workAtOnce), ended: make(chan struct{})}
 	if err := cat.load(ctx); err != nil {
 		return nil, fault.Wrap(fault.Internal, "read data streams", "", err)
 	}

@@ -49,18 +49,7 @@ func (c *Catalogue) Run(ctx context.Context) error {
 	if c.c.ScaleEvery > 0 {
 		work.Go(func() { c.scaleLoop(ctx) })
 	}
-	places := make(chan struct{}, workAtOnce)
-	spawn := func(s *Stream) {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		work.Go(func() {
-			defer func() { <-places }()
-			s.settle(ctx)
-		})
-	}
+	spawn := func(s *Stream) { work.Go(func() { s.settle(ctx) }) }
 	for _, s := range c.List("", "") {
 		if s.claim() {
 			spawn(s)
@@ -154,7 +143,7 @@ func (s *Stream) settle(ctx context.Context) {
 		if t == nil || !s.c.pause(ctx, s.c.c.StateDelay) {
 			return
 		}
-		err := s.do(ctx, t)
+		err := s.c.oneOfFew(ctx, func() error { return s.do(ctx, t) })
 		if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
 			s.c.log.Warn("a change of a data stream was given up", "stream", s.name, "change", t.Op, "err", err)
 			err = nil
@@ -170,6 +159,18 @@ func (s *Stream) settle(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// oneOfFew calls f when fewer than workAtOnce streams do their work. Streams that only
+// wait for their time take no place.
+func (c *Catalogue) oneOfFew(ctx context.Context, f func() error) error {
+	select {
+	case c.places <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.places }()
+	return f()
 }
 
 // pause waits; false: ctx ended first.
