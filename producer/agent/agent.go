@@ -150,6 +150,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := os.MkdirAll(a.c.State, 0o700); err != nil {
 		return fmt.Errorf("make the checkpoints' folder: %w", err)
 	}
+	if err := a.c.FS.SyncDir(filepath.Dir(filepath.Clean(a.c.State))); err != nil { // or a power cut forgets it with all that is in it
+		return fmt.Errorf("make the checkpoints' folder: %w", err)
+	}
 	lock, err := host.Lock(filepath.Join(a.c.State, "LOCK"))
 	if err != nil {
 		return fmt.Errorf("%s: %w: is another agent running?", a.c.State, err)
