@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/paho"
+
 	"penstock/auth"
 	"penstock/storage/meta"
 	"penstock/streams/datastream"
@@ -123,7 +125,7 @@ func (c *tally) add(what string) {
 // plantRecords puts records that nobody but readers of their stream may see.
 // sealed are those of a stream that is encrypted: their plaintext may be in no file
 // either.
-func plantRecords(t *testing.T, s *server) (sealed, open map[string]string) {
+func plantRecords(t *testing.T, s *server, mqtt string) (sealed, open map[string]string) {
 	t.Helper()
 	sealed, open = map[string]string{}, map[string]string{}
 	for _, name := range []string{"plain", "sealed"} {
@@ -147,6 +149,14 @@ func plantRecords(t *testing.T, s *server) (sealed, open map[string]string) {
 					return fmt.Errorf("%d %s", status, body)
 				}
 				return nil
+			},
+			func(data string) error {
+				c, _, err := speaksMQTT(t.Context(), mqtt, "planter", "any", s.token)
+				if err != nil {
+					return err
+				}
+				_, err = publishMQTT(t.Context(), c, name+"/a", []byte(data))
+				return errors.Join(err, c.Disconnect(&paho.Disconnect{}))
 			},
 		} {
 			data := fmt.Sprintf("planted-record-%d-of-%s-8823", i, name)

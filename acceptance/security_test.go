@@ -147,7 +147,8 @@ func TestNastyNamesBecomeNoFiles(t *testing.T) {
 	if err := os.WriteFile(sentinel, []byte("untouched"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := startWith(t, &server{dir: dir, strict: true})
+	mqtt := freeAddress(t)
+	s := startWith(t, &server{dir: dir, strict: true, args: []string{"--mqtt", mqtt}})
 	if status, body, _ := s.do("POST", "/v1/streams", map[string]any{"name": "good"}); status != http.StatusCreated {
 		t.Fatalf("create: %d %s", status, body)
 	}
@@ -159,7 +160,7 @@ func TestNastyNamesBecomeNoFiles(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for name := range work {
-				if err := errors.Join(s.tryName(name), s.tryDataName(name, data.add)); err != nil {
+				if err := errors.Join(s.tryName(name), s.tryDataName(name, data.add), s.tryTopic(t.Context(), mqtt, name, data.add)); err != nil {
 					t.Errorf("%.60q: %v", name, err)
 				}
 			}
@@ -357,13 +358,14 @@ func link(t *testing.T, s *server) string {
 
 func TestPlantedSecretsAppearNowhere(t *testing.T) {
 	master, s3 := strings.Repeat("5f0c1d2e", 8), "planted-s3-secret-4718"
-	s := startWith(t, &server{dir: t.TempDir(), env: []string{"PENSTOCK_MASTER_KEY=" + master, "PENSTOCK_S3_SECRET_KEY=" + s3, "PENSTOCK_LOG_LEVEL=debug"}})
+	mqtt := freeAddress(t)
+	s := startWith(t, &server{dir: t.TempDir(), args: []string{"--mqtt", mqtt}, env: []string{"PENSTOCK_MASTER_KEY=" + master, "PENSTOCK_S3_SECRET_KEY=" + s3, "PENSTOCK_LOG_LEVEL=debug"}})
 	planted := secretsOf(t, s, master, s3)
 	if len(planted) < 20 {
 		t.Fatalf("%d secrets were planted", len(planted))
 	}
 	outputs := map[string][]byte{}
-	sealed, open := plantRecords(t, s)
+	sealed, open := plantRecords(t, s, mqtt)
 	maps.Copy(planted, sealed)
 	refusedRecords(s, sealed, outputs)
 	refusedRecords(s, open, outputs)
@@ -388,6 +390,11 @@ func TestPlantedSecretsAppearNowhere(t *testing.T) {
 			head, content, _ := c.ask("DESCRIBE", "rtsp://"+s.rtsp+"/cam0", []string{basic("admin", secret+"x")}, "") // refused is what is wanted
 			outputs["RTSP refusal of "+what] = []byte(head + content)
 			_ = c.Close()
+		}
+		if _, ack, err := speaksMQTT(t.Context(), mqtt, "guesser", "admin", secret+"x"); err == nil {
+			t.Errorf("%s and more is let in by MQTT", what)
+		} else {
+			outputs["MQTT refusal of "+what] = fmt.Append(nil, ack, err)
 		}
 	}
 	collect(t, s, outputs)

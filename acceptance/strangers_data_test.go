@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/paho"
+
 	"penstock/api/kinesis/shape"
 	"penstock/auth"
 	"penstock/storage/meta"
@@ -157,7 +159,8 @@ func (s *server) callsAWS(t *testing.T, who, consumer, iterator string, prove fu
 
 func TestStrangersGetNoRecords(t *testing.T) {
 	t.Parallel()
-	s := startWith(t, &server{dir: t.TempDir(), strict: true})
+	mqtt := freeAddress(t)
+	s := startWith(t, &server{dir: t.TempDir(), strict: true, args: []string{"--mqtt", mqtt}})
 	consumer, iterator := s.forStrangers("demo")
 	before := s.state("demo")
 	unsigned := func(*http.Request, []byte) {}
@@ -170,6 +173,8 @@ func TestStrangersGetNoRecords(t *testing.T) {
 	s.callsAWS(t, "one with a bearer guess", consumer, iterator, func(r *http.Request, _ []byte) { r.Header.Set("Authorization", "Bearer pst_guess") })
 	s.callsAWS(t, "one with a key guessed", consumer, iterator, signed(guessed))
 	s.callsAWS(t, "one with a secret guessed", consumer, iterator, signed(forged))
+
+	s.strangerSpeaksMQTT(t, mqtt)
 
 	// Somebody of another account, who may do everything there.
 	other := s.otherAccount(t, "111111111111")
@@ -189,6 +194,13 @@ func TestStrangersGetNoRecords(t *testing.T) {
 				t.Errorf("another account hears from %s %s: %.300s", q[0], q[1], answer)
 			}
 		}
+	}
+	if c, _, err := speaksMQTT(t.Context(), mqtt, "elsewhere", "any", other.token); err != nil {
+		t.Errorf("another account is not let in: %v", err)
+	} else if _, err := publishMQTT(t.Context(), c, "demo/key", []byte("from another account")); err != nil { // into its own of that name
+		t.Errorf("another account cannot publish: %v", err)
+	} else if err := c.Disconnect(&paho.Disconnect{}); err != nil {
+		t.Error(err)
 	}
 	if after := s.state("demo"); after != before {
 		t.Errorf("strangers changed the stream from\n%s\nto\n%s", before, after)

@@ -274,7 +274,8 @@ func within(t *testing.T, what string, ended <-chan struct{}, begin time.Time) {
 }
 
 func TestRemovingAKeyEndsWhatItStarted(t *testing.T) {
-	s := start(t, "--demo")
+	mqtt := freeAddress(t)
+	s := start(t, "--demo", "--mqtt", mqtt)
 	recorded(s, "demo", 2)
 	var k struct {
 		ID     string `json:"access_key_id"`
@@ -294,6 +295,7 @@ func TestRemovingAKeyEndsWhatItStarted(t *testing.T) {
 		"the profile of 60 s":  s.keepReading(t, "/debug/pprof/trace?seconds=60", k.Token),
 		"the second WebSocket": s.keepSocket(t, mintAs(t, s, k.Token)),
 		"SubscribeToShard":     s.keepSubscribed(t, "pushed", k.ID, k.Secret),
+		"the MQTT publisher":   s.keepPublishing(t, mqtt, "published", k.Token),
 		"the tail of records":  s.keepReading(t, "/v1/data/pushed/tail", k.Token),
 	}
 	<-time.After(time.Second) // what is refused at once has ended by then
