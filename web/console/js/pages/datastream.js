@@ -20,7 +20,7 @@ export default function DataStream({ name }) {
   const close = () => setDialog({ kind: '' });
   if (error && !s) {
     if (error.status === 404) return html`<div class="top"><a href=${href('data')}>← Data streams</a><h1>${name}</h1></div><div class="inset"><${Empty} title="No such data stream" action=${html`<a class="btn" href=${href('data')}>All data streams</a>`}>Nothing is called ${name} here, or your key does not allow to see it.</${Empty}></div>`;
-    return html`<div class="inset"><${Failure} what="The data stream could not be read" error=${error} retry=${load} /></div>`;
+    return html`<div class="top"><a href=${href('data')}>← Data streams</a><h1>${name}</h1></div><div class="inset"><${Failure} what="The data stream could not be read" error=${error} retry=${load} /></div>`;
   }
   if (!s) return html`<div class="top"><h1>${name}</h1></div><div class="inset stack" aria-busy="true"><${Skeleton} height="90px" /><${Skeleton} height="140px" /><${Skeleton} height="200px" /></div>`;
   const change = async (what, body, done) => { setGot(await post(path(name, what), body)); toast(done); close(); };
@@ -44,10 +44,12 @@ export default function DataStream({ name }) {
 function Figures({ s }) {
   const l = s.load;
   const known = l.over_s > 0;
-  const behind = Math.max(0, ...(s.consumers || []).map((c) => c.behind_s || 0));
+  const reading = (s.consumers || []).filter((c) => c.behind_s !== undefined);
+  const behind = Math.max(0, ...reading.map((c) => c.behind_s));
+  const readers = !s.consumers?.length ? '' : ` · ${plural(s.consumers.length, 'consumer')}${!reading.length ? ', none reads' : behind < 1 ? ', at the newest' : `, at most ${span(behind * 1000)} behind`}`;
   const cards = [
     ['In', known ? `${count(Math.round(l.records_in))} rec/s` : '–', known ? `${bytes(l.bytes_in)}/s${l.refused > 0 ? ` · ${count(Math.round(l.refused))} refused/s` : ''}` : 'counting…'],
-    ['Out', known ? `${count(Math.round(l.records_out))} rec/s` : '–', known ? `${bytes(l.bytes_out)}/s${s.consumers?.length ? ` · ${plural(s.consumers.length, 'consumer')}, at most ${span(behind * 1000)} behind` : ''}` : 'counting…'],
+    ['Out', known ? `${count(Math.round(l.records_out))} rec/s` : '–', known ? `${bytes(l.bytes_out)}/s${readers}` : 'counting…'],
     ['Put latency p99', l.put_p99_ms ? span(l.put_p99_ms) : '–', l.put_p99_ms ? 'until the disk has it' : 'nothing was put just now'],
   ];
   return html`<div class="g3">${cards.map(([k, v, t]) => html`<div class="card pad" key=${k}><div class="mut">${k}</div><div class="big">${v}</div><div class="mut small">${t}</div></div>`)}</div>`;
