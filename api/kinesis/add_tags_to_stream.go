@@ -13,14 +13,19 @@ func addTagsToStream(r *request, in *shape.AddTagsToStreamInput) error {
 	if err != nil {
 		return err
 	}
-	keys := make([]string, 0, 2*len(in.Tags))
-	for k, v := range in.Tags {
-		keys = append(keys, k, v)
-	}
-	if err := tagCharacters(keys, "add", "to", st.Name(), st.Account()); err != nil {
+	if err := tagCharacters(tagWords(in.Tags), "add", "to", st.Name(), st.Account()); err != nil {
 		return err
 	}
 	return refused(st.SetTags(r.ctx, in.Tags, nil), st)
+}
+
+// tagWords is the keys and values of tags.
+func tagWords(tags map[string]string) []string {
+	words := make([]string, 0, 2*len(tags))
+	for k, v := range tags {
+		words = append(words, k, v)
+	}
+	return words
 }
 
 // tagCharacters refuses what may not stand in tags: first what no tag of the service may

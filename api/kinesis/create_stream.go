@@ -26,11 +26,7 @@ func createStream(r *request, in *shape.CreateStreamInput) error {
 	if in.MaxRecordSizeInKiB != nil {
 		n.MaxRecord = int(*in.MaxRecordSizeInKiB) << 10
 	}
-	words := make([]string, 0, 2*len(in.Tags))
-	for k, v := range in.Tags {
-		words = append(words, k, v)
-	}
-	if err := tagCharacters(words, "add", "to", p.stream, p.account); err != nil {
+	if err := tagCharacters(tagWords(in.Tags), "add", "to", p.stream, p.account); err != nil {
 		return err
 	}
 	if in.WarmThroughputMiBps != nil && *in.WarmThroughputMiBps > 0 {

@@ -15,11 +15,7 @@ func registerStreamConsumer(r *request, in *shape.RegisterStreamConsumerInput) (
 	if err != nil {
 		return nil, err
 	}
-	words := make([]string, 0, 2*len(in.Tags))
-	for k, v := range in.Tags {
-		words = append(words, k, v)
-	}
-	if err := tagCharacters(words, "add", "to", st.Name(), st.Account()); err != nil {
+	if err := tagCharacters(tagWords(in.Tags), "add", "to", st.Name(), st.Account()); err != nil {
 		return nil, err
 	}
 	c, err := st.Register(r.ctx, in.ConsumerName, in.Tags)

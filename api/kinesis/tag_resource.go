@@ -8,11 +8,7 @@ func tagResource(r *request, in *shape.TagResourceInput) error {
 	if err != nil {
 		return err
 	}
-	words := make([]string, 0, 2*len(in.Tags))
-	for k, v := range in.Tags {
-		words = append(words, k, v)
-	}
-	if err := tagCharacters(words, "add", "to", st.Name(), st.Account()); err != nil {
+	if err := tagCharacters(tagWords(in.Tags), "add", "to", st.Name(), st.Account()); err != nil {
 		return err
 	}
 	if p.consumer != "" {

@@ -159,7 +159,7 @@ func (c *Catalogue) Create(ctx context.Context, n New) (*Stream, error) {
 		n.Mode = Provisioned
 	}
 	if n.Shards == 0 || n.Mode == OnDemand {
-		n.Shards = max(OnDemandShards, n.Warm)
+		n.Shards = max(OnDemandShards, min(n.Warm, ShardsMax))
 	}
 	if n.MaxRecord == 0 {
 		n.MaxRecord = MaxRecordDefault
@@ -204,7 +204,9 @@ func (c *Catalogue) quota(op string, n New) error {
 		if u.OnDemand >= c.c.OnDemandLimit {
 			return refuse(op, n.Name, &Refusal{Reason: StreamQuota, Count: u.OnDemand, Limit: c.c.OnDemandLimit})
 		}
-		return nil
+		if n.Warm == 0 {
+			return nil // what it begins with is little, and it grows with what it takes
+		}
 	}
 	return c.shardQuota(op, n.Name, u, n.Shards)
 }

@@ -239,7 +239,7 @@ func (s *Stream) SetMaxRecord(ctx context.Context, bytes int) error {
 }
 
 // SetMode changes who decides about the number of shards; the shards stay as they are.
-// warm may be 0. Refusals: NotActive, StreamQuota.
+// warm may be 0. Refusals: NotActive, StreamQuota, ShardQuota.
 func (s *Stream) SetMode(ctx context.Context, m Mode, warm int) error {
 	const op = "set mode"
 	u := s.c.Usage(s.account, s.region)
@@ -251,28 +251,33 @@ func (s *Stream) SetMode(ctx context.Context, m Mode, warm int) error {
 			return nil, refuse(op, s.name, &Refusal{Reason: StreamQuota, Count: u.OnDemand, Limit: s.c.c.OnDemandLimit})
 		}
 		i.Mode, i.Warm = m, warm
-		return s.warmTask(i), nil
+		return s.warmTask(op, i, u)
 	})
 }
 
-// SetWarm prepares an on-demand stream for so many MiB a second. Refusals: NotActive.
+// SetWarm prepares an on-demand stream for so many MiB a second. Refusals: NotActive,
+// ShardQuota.
 func (s *Stream) SetWarm(ctx context.Context, warm int) error {
 	const op = "set warm throughput"
+	u := s.c.Usage(s.account, s.region)
 	return s.change(ctx, op, func(i *Info) (*task, error) {
 		if err := s.active(op, i); err != nil {
 			return nil, err
 		}
 		i.Warm = warm
-		return s.warmTask(i), nil
+		return s.warmTask(op, i, u)
 	})
 }
 
-// warmTask makes room for the warm throughput, a shard for each MiB a second.
-func (s *Stream) warmTask(i *Info) *task {
-	if want := min(i.Warm, ShardsMax); i.Mode == OnDemand && want > s.OpenShards() {
-		return &task{Op: opReshard, Shards: want}
+// warmTask makes room for the warm throughput, a shard for each MiB a second. Refusals:
+// ShardQuota.
+func (s *Stream) warmTask(op string, i *Info, u Usage) (*task, error) {
+	want := min(i.Warm, ShardsMax)
+	more := want - s.OpenShards()
+	if i.Mode != OnDemand || more <= 0 {
+		return &task{Op: opSettle}, nil
 	}
-	return &task{Op: opSettle}
+	return &task{Op: opReshard, Shards: want}, s.c.shardQuota(op, s.name, u, more)
 }
 
 // Encrypt begins to encrypt records that are put from now on, under a key of the stream's

@@ -81,7 +81,7 @@ func TestAnOnDemandStreamFollowsItsTraffic(t *testing.T) {
 		traffic := func(mib int, hash func(int) records.HashKey) {
 			for range 12 {
 				if mib > 0 {
-					if n := r.put(s, mib*16, 64<<10, hash); n != 0 {
+					if n := r.put(s, mib*64, 16<<10, hash); n != 0 {
 						t.Errorf("%d records were refused", n)
 					}
 				}
