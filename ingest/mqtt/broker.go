@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -52,8 +54,12 @@ func newBroker(c Config, door *Server) (broker, error) {
 func (b *mochiBroker) start() error { return b.server.Serve() }
 func (b *mochiBroker) stop()        { _ = b.server.Close() } // always nil
 
-func (b *mochiBroker) serve(c net.Conn) error {
+func (b *mochiBroker) serve(c net.Conn) (err error) {
 	defer func() {
+		if r := recover(); r != nil { // a packet that the library does not expect ends its connection, not the server
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			b.door.log.Error("mqtt packet", "remote", c.RemoteAddr(), "err", err)
+		}
 		if v, ok := b.sessions.LoadAndDelete(c); ok {
 			v.(*session).close()
 		}

@@ -3,6 +3,8 @@ package mqtt
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -43,14 +45,14 @@ func check(t *testing.T, err error) {
 
 // rig is a door with real floors below it.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	auth *auth.Authority
 	data *datastream.Catalogue
 	door *Server
 	addr string
 }
 
-func newRig(t *testing.T, change ...func(*Config)) *rig {
+func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
 	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), datastream.Schema()}})
@@ -171,4 +173,12 @@ func sorted(list []string) string {
 	list = slices.Clone(list)
 	slices.Sort(list)
 	return strings.Join(list, " ")
+}
+
+// fuzzRig is a rig that writes what goes wrong into log.
+func fuzzRig(f *testing.F, log io.Writer) *rig {
+	return newRig(f, func(c *Config) {
+		c.MaxConnsPerAddress = -1
+		c.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError}))
+	})
 }
