@@ -174,13 +174,14 @@ func (f shardFilter) pick(all []records.Shard, now time.Time, i *datastream.Info
 	return list
 }
 
-// begun is when a shard took over from its parents.
+// begun is when a shard took over from its parents. Parents that retention took closed
+// before anything that can still be asked for.
 func begun(s records.Shard, all []records.Shard) time.Time {
-	if s.Parent == records.NoShard {
-		return time.Time{}
-	}
 	parent, ok := datastream.Find(all, s.Parent)
-	if !ok || parent.Closed.IsZero() {
+	switch {
+	case s.Parent == records.NoShard || !ok:
+		return time.Time{}
+	case parent.Closed.IsZero():
 		return s.Opened
 	}
 	return parent.Closed
