@@ -132,8 +132,14 @@ func (c *Catalogue) Attach(store *records.Store) {
 	defer c.mu.Unlock()
 	c.store = store
 	for _, s := range c.ids {
-		if log, ok := store.Log(s.id); ok && s.Info().Status != Deleting && s.Info().Status != Creating {
+		if st := s.Info().Status; st == Deleting || st == Creating {
+			continue
+		}
+		if log, ok := store.Log(s.id); ok {
 			s.records.Store(log)
+		} else {
+			c.log.Error("the records of a data stream are missing; puts and reads answer that it does not exist", "stream", s.name,
+				"id", s.id, "hint", "`penstock reindex` finds them again if they are in the bucket")
 		}
 	}
 }
