@@ -255,3 +255,24 @@ func TestASequenceNumberIsAPlaceToBegin(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTailsAndBodiesAreBounded(t *testing.T) {
+	s := newSite(t)
+	token := s.key(auth.NewKey{Role: auth.RoleOperator})
+	s.put("/v1/data/busy", token, "", "x")
+	if !s.server.tails.TryAcquire(tailsMax-3) || !s.server.bodies.TryAcquire(bodiesMax-10) {
+		t.Fatal("the last request still holds something")
+	}
+	if rec := s.send("GET", "/v1/data/busy/tail?follow=no", token, ""); rec.Code != 429 {
+		t.Errorf("a tail of 4 shards where 3 have room: %d %s", rec.Code, rec.Body)
+	}
+	if rec := s.send("GET", "/v1/data/busy/tail?follow=no&shard=0", token, ""); rec.Code != 200 {
+		t.Errorf("a tail of one: %d %s", rec.Code, rec.Body)
+	}
+	if rec := s.put("/v1/data/busy", token, "", "more than ten bytes"); rec.Code != 429 {
+		t.Errorf("a body that has no room: %d %s", rec.Code, rec.Body)
+	}
+	if rec := s.put("/v1/data/busy", token, "", "few"); rec.Code != 200 {
+		t.Errorf("a body that has room: %d %s", rec.Code, rec.Body)
+	}
+}

@@ -15,6 +15,10 @@ import (
 	"penstock/records"
 )
 
+// tailsMax bounds the shards that all tails follow at once: each costs a goroutine and
+// a page of at most 1 MiB while it is read.
+const tailsMax = 16 << 10
+
 // tailData follows a data stream: one JSON object for each record, as server-sent events
 // or as lines. An error on the way is the last of them.
 func tailData(c *call) error {
@@ -33,6 +37,14 @@ func tailData(c *call) error {
 	if c.r.Method == http.MethodHead {
 		return nil
 	}
+	shards := int64(1)
+	if !conf.One {
+		shards = min(max(shards, int64(c.data.OpenShards())), tail.ShardsMax)
+	}
+	if !c.s.tails.TryAcquire(shards) {
+		return fault.New(fault.Throttled, "tail", c.data.Name(), "too many shards are followed at once").WithHint("follow one shard, or end other tails")
+	}
+	defer c.s.tails.Release(shards)
 	defer c.watching("kinesis:GetRecords", c.data.ARN())()
 	t := &tailing{c: c, sse: sse, as: as, limit: limit, flush: http.NewResponseController(c.w), events: make(chan []tail.Event)}
 	return t.run(conf)

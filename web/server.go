@@ -108,6 +108,7 @@ type Server struct {
 	stored  *shelf
 	views   *views
 	bodies  *semaphore.Weighted // of records, in memory
+	tails   *semaphore.Weighted // shards that are followed
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -140,7 +141,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax)}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax)}
 	s.mux = s.mount(table())
 	return s, nil
 }
