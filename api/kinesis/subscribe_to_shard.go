@@ -98,8 +98,17 @@ type subscriber struct {
 	shard    records.ShardID
 	position records.Position
 	out      *awsjson.Stream
-	event    shape.SubscribeToShardAnswer
+	event    pushed
 }
+
+// pushed is one event, written from where its records lie.
+type pushed struct {
+	shape.SubscribeToShardAnswer
+	page *records.Page
+}
+
+// Size is about the length of the event.
+func (p *pushed) Size(f awsjson.Format) int { return pageSize(p.page, f) }
 
 // run sends until the subscription's life is over, the shard has ended or ctx is done.
 func (s *subscriber) run() error {
@@ -122,7 +131,9 @@ func (s *subscriber) run() error {
 		left := end.Sub(now)
 		switch quiet := s.r.s.c.Heartbeat - now.Sub(silent); {
 		case page.Ended || len(page.Records) > 0 || quiet <= 0:
-			if err := s.send(page); err != nil || page.Ended {
+			err := s.send(page)
+			clear(page.Records) // who waits for more does not hold on to what there was
+			if err != nil || page.Ended {
 				return nil // the reader left, or there is no more
 			}
 			silent = now
@@ -155,7 +166,7 @@ func (s *subscriber) wait(p records.Position, d time.Duration) error {
 // number to go on from.
 func (s *subscriber) send(page *records.Page) error {
 	e := &s.event
-	e.N, e.View = len(page.Records), view(page)
+	e.page, e.N, e.View = page, len(page.Records), view(page)
 	s.st.Progress(s.consumer, s.shard, page.Behind)
 	e.MillisBehindLatest = page.Behind.Milliseconds()
 	e.Continuation, e.ChildShards = e.Continuation[:0], nil
