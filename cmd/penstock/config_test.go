@@ -115,6 +115,13 @@ func TestValidateNamesTheField(t *testing.T) {
 		"storage.fragment":     func(c *config) { c.Storage.Fragment = span(time.Minute) },
 		"storage.stall_budget": func(c *config) { c.Storage.StallBudget = 1 },
 		"s3.bucket":            func(c *config) { c.S3.Endpoint = "http://x" },
+
+		"data_streams.shard_limits": func(c *config) { c.DataStreams.ShardLimits = "on" },
+		"data_streams.shard_quota":  func(c *config) { c.DataStreams.ShardQuota = 0 },
+		"data_streams.state_delay":  func(c *config) { c.DataStreams.StateDelay = span(time.Hour) },
+		"data_streams.lanes":        func(c *config) { c.DataStreams.Lanes = 0 },
+		"data_streams.tail":         func(c *config) { c.DataStreams.Tail = 1 },
+
 		"log_level":            func(c *config) { c.LogLevel = "loud" },
 	} {
 		c := defaults()
