@@ -97,10 +97,18 @@ func (b *mochiBroker) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet)
 // subscriptions.
 func (b *mochiBroker) OnACLCheck(_ *mochi.Client, _ string, write bool) bool { return write }
 
-// OnPacketEncode tells why a subscription is refused (MQTT 5 section 3.9.2.1.2).
+// OnPacketEncode tells a client of version 5 why a subscription is refused (section
+// 3.9.2.1.2), and, when it signs in, what the library leaves out: how large a packet may
+// be (3.2.2.3.6).
 func (b *mochiBroker) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
-	if pk.FixedHeader.Type == packets.Suback && cl.Properties.ProtocolVersion == 5 {
+	if cl.Properties.ProtocolVersion != 5 {
+		return pk
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Suback:
 		pk.Properties.ReasonString = noDelivery
+	case packets.Connack:
+		pk.Properties.MaximumPacketSize = uint32(b.door.c.MaxPacket)
 	}
 	return pk
 }

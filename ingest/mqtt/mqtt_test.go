@@ -341,3 +341,52 @@ func FuzzPlace(f *testing.F) {
 		}
 	})
 }
+
+func TestConnectionsAndMessagesUnderWayAreBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxConnsPerAddress, c.InFlight, c.MaxPacket = 2, 5, 5000 })
+	token := r.key(auth.NewKey{Role: auth.RoleProducer}).Token.Reveal()
+	_, ack, err := r.client("one", token)
+	check(t, err)
+	if p := ack.Properties; p == nil || p.ReceiveMaximum == nil || *p.ReceiveMaximum != 5 || p.MaximumPacketSize == nil || *p.MaximumPacketSize != 5000 {
+		t.Errorf("the client is told %+v", p)
+	}
+	r.must("two", token)
+	conn, err := net.Dial("tcp", r.addr)
+	check(t, err)
+	defer conn.Close()
+	check(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("a third connection from one address is let in")
+	} else if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
+		t.Error("a third connection from one address is held open")
+	}
+}
+
+// TestAClientThatSendsFastIsHeldUpNotDropped sends far more than may be under way, in
+// version 3.1.1, which knows no such limit.
+func TestAClientThatSendsFastIsHeldUpNotDropped(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.InFlight = 4 })
+	token := r.key(auth.NewKey{Role: auth.RoleProducer}).Token.Reveal()
+	conn, err := net.Dial("tcp", r.addr)
+	check(t, err)
+	defer conn.Close()
+	body := append([]byte{0, 4, 'M', 'Q', 'T', 'T', 4, 0xc2, 0, 30, 0, 1, 'c', 0, 1, 'u', 0, byte(len(token))}, token...)
+	send := append([]byte{0x10, byte(len(body))}, body...)
+	const n = 2000
+	for i := range n {
+		send = append(send, 0x32, 9, 0, 3, 's', '/', 'k', byte((i+1)>>8), byte(i+1), 'x', 'y')
+	}
+	go func() { _, _ = conn.Write(send) }() // what does not arrive is missing below
+	check(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	got := make([]byte, 4+4*n)
+	_, err = io.ReadFull(conn, got)
+	check(t, err)
+	for i := range n {
+		if ack := got[4+4*i:]; ack[0] != 0x40 || int(ack[2])<<8|int(ack[3]) != i+1 {
+			t.Fatalf("acknowledgement %d is %x", i, ack[:4])
+		}
+	}
+	if held := r.held("s"); len(held) != n {
+		t.Errorf("%d are there", len(held))
+	}
+}
