@@ -122,7 +122,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"data_streams.lanes":        func(c *config) { c.DataStreams.Lanes = 0 },
 		"data_streams.tail":         func(c *config) { c.DataStreams.Tail = 1 },
 
-		"log_level":            func(c *config) { c.LogLevel = "loud" },
+		"log_level": func(c *config) { c.LogLevel = "loud" },
 	} {
 		c := defaults()
 		change(&c)
