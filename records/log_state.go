@@ -187,10 +187,13 @@ func (s *Shard) expired(horizon int64) bool {
 	return !s.Open() && s.Closed.UnixMilli() < horizon
 }
 
+// byID orders shards, for a search.
+func byID(s Shard, id ShardID) int { return int(int64(s.ID) - int64(id)) }
+
 // Shard returns one of Shards.
 func (l *Log) Shard(id ShardID) (Shard, bool) {
 	shown := l.view.Load().shown
-	i, ok := slices.BinarySearchFunc(shown, id, func(s Shard, id ShardID) int { return int(int64(s.ID) - int64(id)) })
+	i, ok := slices.BinarySearchFunc(shown, id, byID)
 	if !ok || shown[i].expired(l.horizon(l.store.cfg.Clock.Now())) {
 		return Shard{}, false
 	}

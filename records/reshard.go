@@ -21,34 +21,29 @@ type changing struct {
 	opened []*shard
 }
 
-// committed makes the change visible: parents end, children are there.
+// committed makes the change visible: the children are there, then the parents end. Who
+// sees a shard's end is told at once which shards go on.
 func (c *changing) committed(storage.LSN, []byte, int) {
+	c.log.mu.Lock()
+	was := c.log.view.Load()
+	v := &view{shards: append(slices.Clone(was.shards), c.opened...), shown: slices.Clone(was.shown)}
+	for _, sh := range c.closed {
+		if i, ok := slices.BinarySearchFunc(v.shown, sh.id, byID); ok {
+			v.shown[i].end(c.at)
+		}
+	}
+	for _, sh := range c.opened {
+		v.shown = append(v.shown, sh.view())
+	}
+	c.log.view.Store(v)
+	c.log.mapDirty = true
+	c.log.mu.Unlock()
 	for _, sh := range c.closed {
 		sh.rmu.Lock()
 		sh.closed = c.at
 		sh.signal()
 		sh.rmu.Unlock()
 	}
-	c.log.mu.Lock()
-	was := c.log.view.Load()
-	v := &view{shards: append(slices.Clone(was.shards), c.opened...)}
-	v.shown = make([]Shard, len(v.shards))
-	ended := map[ShardID]bool{}
-	for _, sh := range c.closed {
-		ended[sh.id] = true
-	}
-	for i, sh := range v.shards {
-		if i < len(was.shown) && !ended[sh.id] {
-			v.shown[i] = was.shown[i]
-			continue
-		}
-		sh.rmu.Lock()
-		v.shown[i] = sh.view()
-		sh.rmu.Unlock()
-	}
-	c.log.view.Store(v)
-	c.log.mapDirty = true
-	c.log.mu.Unlock()
 	c.log.store.slots.release(c.tag)
 }
 
@@ -179,6 +174,7 @@ func (l *Log) close(ctx context.Context, c *changing, steps []step) (lane.Ticket
 	h := header{kind: kindChange, count: uint32(len(e.opened)), first: uint64(e.opened[0].id), arrival: c.at, id: l.name, payload: crc32.Checksum(payload, castagnoli)}
 	h.size = h.len() + len(payload)
 	if l.deleted.Load() {
+		c.release()
 		return lane.Ticket{}, l.notHere("change shards", c.closed[0].id)
 	}
 	t, err := l.lane.w.Put(ctx, c.tag, h.append(nil), payload)

@@ -121,10 +121,15 @@ func (sh *shard) view() Shard {
 		Opened: time.Unix(sh.created, 0).UTC(),
 	}
 	if sh.closed != 0 {
-		v.Closed = time.UnixMilli(sh.closed).UTC()
-		v.End = newSeq(sh.created, sh.id, EndIndex, sh.closed/1000)
+		v.end(sh.closed)
 	}
 	return v
+}
+
+// end closes the shard at ms.
+func (s *Shard) end(ms int64) {
+	s.Closed = time.UnixMilli(ms).UTC()
+	s.End = newSeq(s.Start.created(), s.ID, EndIndex, ms/1000)
 }
 
 // routing is who takes which part of the hash space: the open shards by From.
