@@ -144,8 +144,11 @@ func hashes(all []packet) []string {
 	return out
 }
 
-// clockError is how far rounding between time scales may move a sample.
-const clockError = time.Millisecond
+// clockError is how far a sample may move: rounding between time scales, and the step
+// when a sender report tells how two tracks lie to each other. A sender that waits for
+// its turn on a busy machine is 1 or 2 ms off in them; a sample in the wrong place would
+// be off by 20.
+const clockError = 5 * time.Millisecond
 
 // sameTimes checks that got's times are want's within tolerance, both from their own
 // first sample, where want repeats every round. got[0] is want[from].
