@@ -91,13 +91,10 @@ func (s *Stream) claim() bool {
 // begin hands a stream with a pending task to Run. Without StateDelay it waits for the end.
 func (c *Catalogue) begin(ctx context.Context, s *Stream) error {
 	if s.claim() {
+		// It is written down: who leaves now does not keep it from being done.
 		select {
 		case c.tasks <- s:
-		case <-ctx.Done():
-			s.mu.Lock()
-			s.settling = false
-			s.mu.Unlock()
-			return ctx.Err()
+		case <-c.ended:
 		}
 	}
 	if c.c.StateDelay > 0 {
@@ -131,15 +128,20 @@ func (s *Stream) Settled(ctx context.Context) error {
 	}
 }
 
+// rest returns what is pending. nil: nothing is, and the next change needs to be claimed
+// anew. Both under one lock, or a change in between would find nobody to do it.
+func (s *Stream) rest() *task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.pending.Load()
+	s.settling = t != nil
+	return t
+}
+
 // settle does what is pending until nothing is, or ctx ends.
 func (s *Stream) settle(ctx context.Context) {
-	defer func() {
-		s.mu.Lock()
-		s.settling = false
-		s.mu.Unlock()
-	}()
 	for {
-		t := s.pending.Load()
+		t := s.rest()
 		if t == nil || !s.c.pause(ctx, s.c.c.StateDelay) {
 			return
 		}
