@@ -73,8 +73,11 @@ func (c *Catalogue) scaleLoop(ctx context.Context) {
 		}
 		fresh := make(map[*shardMeter]seenLoad, len(seen))
 		for _, s := range c.List("", "") {
-			if i := s.Info(); i.Mode == OnDemand && i.Status == Active {
-				s.scale(ctx, grow(s.loads(seen, fresh, passed)))
+			i := s.Info()
+			// Those that cannot grow now are looked at too: all that they ever took would
+			// be taken for the load of one look, once they can.
+			if load := s.loads(seen, fresh, passed); i.Mode == OnDemand && i.Status == Active {
+				s.scale(ctx, grow(load))
 			}
 		}
 		seen = fresh

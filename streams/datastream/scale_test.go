@@ -120,3 +120,27 @@ func TestAProvisionedStreamDoesNotGrow(t *testing.T) {
 		}
 	})
 }
+
+// TestOldTrafficIsNotTakenForNew brings a stream with a past to on-demand mode, and has it
+// change state while it is looked at: neither makes it grow.
+func TestOldTrafficIsNotTakenForNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{ScaleEvery: 10 * time.Second, StateDelay: 15 * time.Second, NoLimits: true})
+		defer r.stop()
+		ctx := context.Background()
+		s := r.create(New{Name: "s", Shards: 2})
+		r.must(s.Settled(ctx))
+		r.put(s, 400, 128<<10, nil) // 50 MiB
+		time.Sleep(time.Minute)
+		r.must(s.SetMode(ctx, OnDemand, 0))
+		r.must(s.Settled(ctx))
+		time.Sleep(time.Minute)
+		r.must(s.SetMaxRecord(ctx, 2<<20))
+		r.must(s.Settled(ctx))
+		time.Sleep(time.Minute)
+		r.must(s.Settled(ctx))
+		if n := s.OpenShards(); n != 2 {
+			t.Errorf("%d shards", n)
+		}
+	})
+}
