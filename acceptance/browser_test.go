@@ -94,6 +94,7 @@ func (p *page) breathe() {
 // until waits for an expression to be true.
 func (p *page) until(what, js string, most time.Duration) time.Duration {
 	p.t.Helper()
+	most *= patience
 	begin := time.Now()
 	for {
 		var ok bool

@@ -72,7 +72,7 @@ func TestDemoRecordsAndPlaysBack(t *testing.T) {
 func TestTheRecordingOutlivesStopAndStart(t *testing.T) {
 	s := start(t, "--demo")
 	recorded(s, "demo", 2)
-	if took := s.stop(); took > 5*time.Second {
+	if took := s.stop(); took > patience*5*time.Second {
 		t.Errorf("SIGTERM took %v, want at most 5 s", took)
 	}
 	s.up()
