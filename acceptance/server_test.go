@@ -255,7 +255,6 @@ func (s *server) stop() time.Duration {
 // gets it goes on at once, and a machine that does much else is no reason to fail.
 const patience = 4
 
-
 // until waits for ask to return nil.
 func (s *server) until(what string, most time.Duration, ask func() error) {
 	s.t.Helper()
