@@ -61,6 +61,10 @@ func subscribeToShard(ctx context.Context, r *request, in *shape.SubscribeToShar
 	}
 	defer r.s.subs.release(sub)
 	p, _ := parseARN(c.ARN())
+	// It is known to who deregisters the consumer from here on; one that was quicker is seen.
+	if c, err := consumerAt(st, p); err != nil || c.Status != datastream.Active {
+		return consumerNotFound(p.consumer, st.Account())
+	}
 	held, release := r.s.c.Auth.HoldShared(sub.ctx, r.Principal, r.action, r.object, func() *auth.ResourcePolicy { return r.s.policyOf(st, p) }, r.context())
 	defer release()
 	r.s.metrics.subscriptions.Inc()
