@@ -45,10 +45,15 @@ func listShards(r *request, in *shape.ListShardsInput) (*shape.ListShardsOutput,
 func (r *request) listedShards(in *shape.ListShardsInput) (st *datastream.Stream, after int64, f shardFilter, err error) {
 	after = -1
 	if in.NextToken != "" {
-		for name, given := range map[string]bool{"StreamName": in.StreamName != "", "StreamARN": in.StreamARN != "",
-			"ExclusiveStartShardId": in.ExclusiveStartShardId != "", "StreamCreationTimestamp": !in.StreamCreationTimestamp.IsZero()} {
-			if given {
-				return nil, after, f, invalidArgument("NextToken and %s cannot be provided together.", name)
+		for _, beside := range []struct {
+			name  string
+			given bool
+		}{
+			{"StreamName", in.StreamName != ""}, {"StreamARN", in.StreamARN != ""}, {"StreamId", in.StreamId != ""},
+			{"ExclusiveStartShardId", in.ExclusiveStartShardId != ""}, {"StreamCreationTimestamp", !in.StreamCreationTimestamp.IsZero()},
+		} {
+			if beside.given {
+				return nil, after, f, invalidArgument("NextToken and %s cannot be provided together.", beside.name)
 			}
 		}
 		t, err := r.s.readToken("shards", in.NextToken)

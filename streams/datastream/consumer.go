@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -92,7 +93,10 @@ func (s *Stream) Register(ctx context.Context, name string, tags map[string]stri
 		return Consumer{}, refuse(op, name, &Refusal{Reason: ConsumerQuota, Count: n, Limit: most})
 	}
 	// One that is registered again has another ARN, also in the same second.
-	second := max(s.c.c.Clock.Now().Unix(), s.lastMade[name]+1)
+	now := s.c.c.Clock.Now().Unix()
+	second := max(now, s.lastMade[name]+1)
+	// Only names made in this second could make the same ARN again.
+	maps.DeleteFunc(s.lastMade, func(_ string, at int64) bool { return at < now })
 	c := Consumer{Name: name, Created: time.Unix(second, 0).UTC(), Status: Creating, Tags: copyTags(tags), stream: s.arn}
 	if s.c.c.StateDelay <= 0 {
 		c.Status = Active
