@@ -57,14 +57,15 @@ type Config struct {
 // Server answers the service's requests, at POST / with X-Amz-Target. It is an
 // http.Handler for every path and method that reaches it.
 type Server struct {
-	c        Config
-	wire     http.Handler
-	sealer   *sealer
-	subs     subscriptions
-	policies policies
-	pages    pages
-	puts     puts
-	metrics  *metrics
+	c          Config
+	wire       http.Handler
+	sealer     *sealer
+	subs       subscriptions
+	policies   policies
+	pages      pages
+	puts       puts
+	metrics    *metrics
+	complaints complaints
 }
 
 // New checks c and prepares to serve. It reads or makes the key of iterators and tokens.

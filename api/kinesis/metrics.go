@@ -63,6 +63,6 @@ func (s *Server) observe(c *awsjson.Call, o awsjson.Outcome) {
 		m.took.Observe(float64(o.Took) / float64(time.Second))
 	}
 	if o.Status >= 500 && o.Err != nil && c.Request.Context().Err() == nil {
-		s.c.Logger.Error("request", "operation", c.Operation, "err", o.Err, "request_id", c.RequestID)
+		s.complaints.log(s.c.Logger, s.c.Clock.Now(), c.Operation, c.RequestID, o.Err)
 	}
 }
