@@ -257,3 +257,55 @@ func TestTheSpoolOutlivesAnOutage(t *testing.T) {
 		t.Error("nothing says why media is missing")
 	}
 }
+
+func TestVerifyReadsWhatIsNotYetAnObject(t *testing.T) {
+	ctx := context.Background()
+	dir, left := t.TempDir(), t.TempDir()
+	bucket, err := disk.Open(ctx, disk.Config{Dir: filepath.Join(dir, "bucket")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, nil, func(c *Config) { c.Dir, c.Bucket = filepath.Join(dir, "open"), bucket }).mustStart()
+	l := r.s.Log("cam", nil)
+	start := time.Now().Add(-time.Hour).Truncate(time.Microsecond).UTC()
+	var heads []Head
+	for i := range 5 {
+		heads = append(heads, r.store(l, testFragment(start.Add(time.Duration(i)*2*time.Second), 50, uint64(i)))...)
+	}
+	// What a killed process leaves: the open chunk as it is on the disk, and no row of it.
+	files, err := os.ReadDir(filepath.Join(dir, "open"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "open", files[0].Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := r.offsetOf(l, heads[1].Number) + 5000
+	cfg := r.s.cfg
+	cfg.Dir = left
+	verify := func(b []byte) (Report, []Finding) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(left, files[0].Name()), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var found []Finding
+		sum, err := Verify(ctx, cfg, false, func(f Finding) { found = append(found, f) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum, found
+	}
+	if sum, found := verify(b); sum.Streams != 1 || sum.Chunks != 1 || sum.Fragments != 5 || sum.Damaged != 0 || len(found) != 0 {
+		t.Errorf("whole: %+v, %v", sum, found)
+	}
+	torn := r.offsetOf(l, heads[4].Number) + 100
+	if sum, found := verify(b[:torn]); sum.Fragments != 4 || sum.Damaged != 0 || len(found) != 0 {
+		t.Errorf("torn in the last record: %+v, %v", sum, found)
+	}
+	b[at] ^= 1
+	if sum, found := verify(b); sum.Fragments != 4 || sum.Damaged != 1 || len(found) != 1 || found[0].Offset <= 0 {
+		t.Errorf("one bit of the second: %+v, %v", sum, found)
+	}
+	r.mustStop()
+}

@@ -56,7 +56,7 @@ func newVerifier(ctx context.Context, cfg Config, repair bool, report func(Findi
 }
 
 // Verify reads every chunk of a Store that is not running and compares it with the
-// index; report hears each finding. With repair, what is damaged or gone is hidden, with
+// index, those that had no time to become objects too; report hears each finding. With repair, what is damaged or gone is hidden, with
 // its reason on the timeline, and streams with chunks that the index does not know are
 // indexed anew.
 func Verify(ctx context.Context, cfg Config, repair bool, report func(Finding)) (Report, error) {
@@ -76,6 +76,9 @@ func Verify(ctx context.Context, cfg Config, repair bool, report func(Finding)) 
 		if err := v.stream(ctx, stream); err != nil {
 			return v.sum, fmt.Errorf("verify: %w", err)
 		}
+	}
+	if err := v.open(ctx, streams); err != nil {
+		return v.sum, fmt.Errorf("verify: %w", err)
 	}
 	return v.sum, nil
 }
