@@ -172,6 +172,9 @@ func (l *Log) closeTail(ctx context.Context, t *Timeline, v view, before bool, l
 	}
 	l.mu.Lock()
 	last, absent, absence := l.last.End, l.absent, l.absence
+	if absent == CauseNone {
+		absent = l.resume // nothing came since the start, and nobody says why
+	}
 	l.mu.Unlock()
 	gap := Gap{Start: micro(at), End: micro(v.hi), Cause: absent, Detail: absence}
 	if last.UnixMicro() > v.hi {

@@ -222,6 +222,48 @@ func TestAfterAKillTheGapSaysSo(t *testing.T) {
 	})
 }
 
+func TestAfterAKillTheTimelineStillSaysWhoLeftBefore(t *testing.T) {
+	for _, left := range []Cause{CauseNone, CauseProducerEnded} {
+		synctest.Test(t, func(t *testing.T) {
+			fsys := crashfs.New(crashfs.Config{})
+			r := newRig(t, fsys, nil)
+			if err := r.start(); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now().UTC()
+			time.Sleep(5 * time.Second)
+			l := r.s.Log("cam", nil)
+			r.store(l, testFragment(start, 50, 1))
+			if left != CauseNone {
+				l.Absent(left, "")
+			}
+			time.Sleep(2 * lookEvery)
+			synctest.Wait()
+			dead := fsys.Kill()
+			if err := r.db.Close(); err != nil { // a killed process notes nothing
+				t.Fatal(err)
+			}
+			_ = r.stop()
+			r.fs = dead
+			if err := r.start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			tl, err := r.s.Log("cam", nil).Coverage(context.Background(), start, time.Now(), 0)
+			want := left
+			if left == CauseNone {
+				want = CauseServerCrashed
+			}
+			if err != nil || len(tl.Gaps) != 1 || tl.Gaps[0].Cause != want {
+				t.Errorf("%+v, %v; want %q", tl, err, want)
+			}
+			if err := r.stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestAStalledDiskLosesNothingWithinTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := crashfs.New(crashfs.Config{})

@@ -39,6 +39,7 @@ type Log struct {
 	lostWhy   Cause // the gap before the next fragment: it follows one that was lost
 	lostWords string
 	absent    Cause // why no media comes now
+	told      bool  // and that is in the metadata
 	absence   string
 	grown     chan struct{} // closed when something is appended; nil: nobody waits
 
@@ -121,7 +122,7 @@ func (l *Log) Append(f *Fragment, done func(Head, error)) error {
 	}
 	l.place(f)
 	l.queue = append(l.queue, p)
-	l.last, l.absent, l.absence, l.fresh = f.Head, CauseNone, "", true
+	l.last, l.absent, l.absence, l.fresh, l.told = f.Head, CauseNone, "", true, false
 	if l.grown != nil {
 		close(l.grown)
 		l.grown = nil
@@ -248,6 +249,7 @@ func (l *Log) wakeWriter() {
 func (l *Log) Absent(cause Cause, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.told = l.told && cause == l.absent
 	l.absent, l.absence = cause, detail
 }
 

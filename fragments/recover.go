@@ -36,6 +36,43 @@ func (s *Store) noteEnds(ctx context.Context) {
 	}
 }
 
+// noteAbsences notes why no media comes to logs that have been told, so that a crash does
+// not forget that a producer had left before it.
+func (s *Store) noteAbsences(ctx context.Context) error {
+	type absence struct {
+		log   *Log
+		cause Cause
+		at    int64
+	}
+	var list []absence
+	for _, l := range s.allLogs() {
+		l.mu.Lock()
+		if l.absent != CauseNone && !l.told && l.fresh {
+			list = append(list, absence{l, l.absent, l.last.End.UnixMicro()})
+		}
+		l.mu.Unlock()
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
+		for _, a := range list {
+			if err := setEnded(tx, a.log.id, a.cause, a.at); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, a := range list {
+		a.log.mu.Lock()
+		a.log.told = a.log.told || a.log.absent == a.cause
+		a.log.mu.Unlock()
+	}
+	return nil
+}
+
 // setEnds notes why nothing follows the newest fragment of each log.
 func (s *Store) setEnds(tx *sql.Tx) error {
 	for _, l := range s.allLogs() {

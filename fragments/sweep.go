@@ -29,7 +29,7 @@ func (s *Store) sweeper(ctx context.Context) {
 		}
 		s.closeIdle()
 		s.watchDisk(ctx)
-		if err := s.writeDamage(ctx); err != nil {
+		if err := errors.Join(s.writeDamage(ctx), s.noteAbsences(ctx)); err != nil {
 			s.sweepFailed(ctx, err)
 		}
 		now := s.cfg.Clock.Now()
