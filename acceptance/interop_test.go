@@ -77,7 +77,7 @@ func TestInteropOfPushers(t *testing.T) {
 				x.keeps = 7 // its last packet of sound is not full, and stays where it is
 			case "gstreamer":
 				x.repacks, x.clips = true, 1 // the encoder's delay is cut off the first frame
-				x.keeps = 72                 // sound that it sends before its encoder made the first picture: a second and a half, when the machine is busy
+				x.keeps = 200                // sound that it sends before its encoder made the first picture: seconds of it, when the machine is busy
 			case "old":
 				x.late = 100 * time.Millisecond
 			}

@@ -195,7 +195,7 @@ func (r *sdkRun) iterators() {
 	shard := aws.String("shardId-000000000000")
 	first, err := r.c.PutRecord(r.ctx, &sdk.PutRecordInput{StreamName: r.name, PartitionKey: aws.String("a"), Data: []byte("first")})
 	r.no(err)
-	between := time.Now()
+	between := time.Now().Add(2 * time.Millisecond) // not the millisecond in which the first arrived
 	for until := between.Add(5 * time.Millisecond); time.Now().Before(until); {
 	}
 	second, err := r.c.PutRecord(r.ctx, &sdk.PutRecordInput{StreamName: r.name, PartitionKey: aws.String("a"), Data: []byte("second")})
