@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // At returns the place in a shard to begin reading. fault.NotFound: there is no such
-// shard; fault.Invalid: the number is of another shard or another stream.
+// shard; fault.Invalid: the number is of another shard or another stream, or of no record
+// that there was.
 func (l *Log) At(_ context.Context, id ShardID, from From) (Position, error) {
 	sh, err := l.find("find position", id)
 	if err != nil {
@@ -31,6 +33,10 @@ func (l *Log) At(_ context.Context, id ShardID, from From) (Position, error) {
 		if s.Version() != 2 || s.Shard() != id || s.created() != sh.created {
 			return Position{}, fault.New(fault.Invalid, "find position", l.id+"/"+id.String(), "the sequence number is of another shard or stream")
 		}
+		if !l.given(sh, s) {
+			// To wait for it would hide what comes before it.
+			return Position{}, fault.New(fault.Invalid, "find position", l.id+"/"+id.String(), "the sequence number was never given")
+		}
 		p := Position{index: max(1, s.Index())}
 		if (from.Kind == AfterSeq || s.isMark()) && s.Index() > 0 {
 			p.index++
@@ -38,6 +44,19 @@ func (l *Log) At(_ context.Context, id ShardID, from From) (Position, error) {
 		return p, nil
 	}
 	return Position{}, fault.New(fault.Invalid, "find position", l.id, fmt.Sprintf("there is no way %d to begin", from.Kind))
+}
+
+// given reports whether s can have been told to a client: it is not ahead of the newest
+// record, nor of those that damage took, or it is the one that the shard ends with.
+func (l *Log) given(sh *shard, s Seq) bool {
+	if s.Index() == EndIndex {
+		v := l.view.Load()
+		i, ok := slices.BinarySearchFunc(v.shown, sh.id, byID)
+		return ok && v.shown[i].End == s
+	}
+	sh.rmu.Lock()
+	defer sh.rmu.Unlock()
+	return s.Index() <= sh.newest || s.Index() < sh.least
 }
 
 // reading is one Read under way.

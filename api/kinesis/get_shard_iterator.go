@@ -28,14 +28,7 @@ func getShardIterator(r *request, in *shape.GetShardIteratorInput) (*shape.GetSh
 	if err != nil {
 		return nil, err
 	}
-	from, err := start.from(r.call.Operation, st, shard)
-	if err != nil {
-		return nil, err
-	}
-	position, err := st.At(r.ctx, id, from)
-	if fault.Is(err, fault.NotFound) {
-		return nil, shardNotFound(id.String(), p.stream, p.account)
-	}
+	position, err := start.position(r, st, shard)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +77,25 @@ func (s starting) check(now time.Time) error {
 	return nil
 }
 
+// position is the place in a shard to begin.
+func (s starting) position(r *request, st *datastream.Stream, shard records.Shard) (records.Position, error) {
+	from, err := s.from(r.call.Operation, st, shard)
+	if err != nil {
+		return records.Position{}, err
+	}
+	p, err := st.At(r.ctx, shard.ID, from)
+	if fault.Is(err, fault.Invalid) { // a number ahead of the newest record
+		err = s.wrong(r.call.Operation, st, shard, "")
+	}
+	return p, wordRead(err, st, shard.ID)
+}
+
+// wrong words what a sequence number is refused for.
+func (s starting) wrong(operation string, st *datastream.Stream, shard records.Shard, why string) error {
+	return invalidArgument("StartingSequenceNumber %s used in %s on shard %s in stream %s under account %s is invalid%s.",
+		s.sequence, operation, shard.ID, st.Name(), st.Account(), why)
+}
+
 // from is the place to begin in the words of records. operation is named in errors.
 func (s starting) from(operation string, st *datastream.Stream, shard records.Shard) (records.From, error) {
 	switch s.kind {
@@ -97,18 +109,14 @@ func (s starting) from(operation string, st *datastream.Stream, shard records.Sh
 	if s.sequence == "0" {
 		return records.From{}, awsjson.Internal() // as the service does
 	}
-	wrong := func(why string) error {
-		return invalidArgument("StartingSequenceNumber %s used in %s on shard %s in stream %s under account %s is invalid%s.",
-			s.sequence, operation, shard.ID, st.Name(), st.Account(), why)
-	}
 	seq, err := records.ParseSeq(s.sequence)
 	switch {
 	case err != nil:
-		return records.From{}, wrong("")
+		return records.From{}, s.wrong(operation, st, shard, "")
 	case seq.Shard() != shard.ID:
 		return records.From{}, invalidArgument("Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s", seq.Shard(), shard.ID)
-	case !seq.Created().Equal(shard.Start.Created()):
-		return records.From{}, wrong(" because it did not come from this stream")
+	case seq.Version() != 2 || !seq.Created().Equal(shard.Start.Created()):
+		return records.From{}, s.wrong(operation, st, shard, " because it did not come from this stream")
 	}
 	if s.kind == "AT_SEQUENCE_NUMBER" {
 		return records.From{Kind: records.AtSeq, Seq: seq}, nil

@@ -27,15 +27,23 @@ func putRecord(r *request, in *shape.PutRecordInput) (*shape.PutRecordOutput, er
 	if b.in[0], err = input(in.Data, in.PartitionKey, in.ExplicitHashKey); err != nil {
 		return nil, err
 	}
+	disorder := func() error {
+		return invalidArgument("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
+			in.SequenceNumberForOrdering, st.Name(), st.Account())
+	}
 	if in.SequenceNumberForOrdering != "" {
-		// Numbers of a shard rise with time: any that is not of the future is passed.
+		// Numbers of a shard rise with time: any that is not of the future is passed, but one
+		// of this shard that no record has got yet.
 		seq, err := records.ParseSeq(in.SequenceNumberForOrdering)
 		if err != nil || seq.Version() == 0 || seq.Time().After(r.s.c.Clock.Now()) {
-			return nil, invalidArgument("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
-				in.SequenceNumberForOrdering, st.Name(), st.Account())
+			return nil, disorder()
 		}
+		b.in[0].After = seq
 	}
 	if err := st.Put(r.ctx, b.in, b.out); err != nil {
+		if in.SequenceNumberForOrdering != "" && fault.Is(err, fault.Invalid) {
+			return nil, disorder()
+		}
 		return nil, wordPut(err, st)
 	}
 	if put := &b.out[0]; put.Err != nil {

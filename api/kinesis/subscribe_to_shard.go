@@ -47,13 +47,9 @@ func subscribeToShard(ctx context.Context, r *request, in *shape.SubscribeToShar
 	if !ok {
 		return shardNotFound(id.String(), st.Name(), st.Account())
 	}
-	from, err := start.from(r.call.Operation, st, shard)
+	position, err := start.position(r, st, shard)
 	if err != nil {
 		return err
-	}
-	position, err := st.At(ctx, id, from)
-	if err != nil {
-		return wordRead(err, st, id)
 	}
 	sub, err := r.s.subs.take(ctx, subscriptionKey{c.ARN(), id}, r.s.c.Clock.Now(), r.s.c.Takeover)
 	if err != nil {
