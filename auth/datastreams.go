@@ -54,6 +54,9 @@ func ParseResourcePolicy(name string, doc []byte) (*ResourcePolicy, error) {
 	if len(doc) > PolicyMax {
 		return bad(fmt.Errorf("%d bytes, at most %d", len(doc), PolicyMax))
 	}
+	if !bytes.HasPrefix(bytes.TrimSpace(doc), []byte("{")) {
+		return bad(errors.New("the text must be a JSON object")) // null would read as a policy without statements
+	}
 	var raw struct {
 		Version   string
 		ID        string `json:"Id"`
@@ -61,6 +64,9 @@ func ParseResourcePolicy(name string, doc []byte) (*ResourcePolicy, error) {
 	}
 	if err := strict(doc, &raw); err != nil {
 		return bad(err)
+	}
+	if raw.Version != "" && raw.Version != "2012-10-17" && raw.Version != "2008-10-17" {
+		return bad(fmt.Errorf("version %q; write 2012-10-17", raw.Version))
 	}
 	list, err := sharedStatements(raw.Statement)
 	if err != nil {

@@ -18,6 +18,12 @@ func TestResourcePoliciesThatAreRefused(t *testing.T) {
 		"a variable":          `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kinesis:*","Resource":"arn:aws:kinesis:*:*:stream/${aws:username}"}}`,
 		"an unknown operator": `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kinesis:*","Resource":"*","Condition":{"ArnLike":{"a":"b"}}}}`,
 		"more behind it":      `{} {}`,
+		"null":                `null`,
+		"a list":              ` []`,
+		"a string":            `"x"`,
+		"a number":            `1`,
+		"nothing":             ``,
+		"another version":     `{"Version":"2020-01-01"}`,
 	} {
 		if _, err := ParseResourcePolicy("p", []byte(doc)); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
