@@ -83,6 +83,7 @@ type Catalogue struct {
 	tasks  chan *Stream               // streams with something pending, for Run
 	laters chan func(context.Context) // for Run
 	places chan struct{}              // of streams at work
+	began  chan struct{}              // closed when Run begins
 	ended  chan struct{}              // closed when Run has ended
 	keys   keyCache
 }
@@ -113,7 +114,8 @@ func Open(ctx context.Context, c Config) (*Catalogue, error) {
 		c.ScaleEvery = DefaultScaleEvery
 	}
 	cat := &Catalogue{c: c, log: c.Logger, start: c.Clock.Now(), names: map[name]*Stream{}, ids: map[string]*Stream{},
-		accounts: map[string]Account{}, tasks: make(chan *Stream, tasksMax), laters: make(chan func(context.Context), tasksMax), places: make(chan struct{}, workAtOnce), ended: make(chan struct{})}
+		accounts: map[string]Account{}, tasks: make(chan *Stream, tasksMax), laters: make(chan func(context.Context), tasksMax), places: make(chan struct{}, workAtOnce),
+		began: make(chan struct{}), ended: make(chan struct{})}
 	if err := cat.load(ctx); err != nil {
 		return nil, fault.Wrap(fault.Internal, "read data streams", "", err)
 	}
@@ -155,8 +157,18 @@ type New struct {
 }
 
 // Create makes a stream. It is durable and CREATING, or with no StateDelay ACTIVE, when
-// Create returns. Refusals: Taken, ShardQuota, StreamQuota.
+// Create returns. Refusals: Taken, ShardQuota, StreamQuota. fault.Unavailable: Run does not
+// run; the stream is made when it does. When ctx ends the stream is made all the same.
 func (c *Catalogue) Create(ctx context.Context, n New) (*Stream, error) {
+	s, err := c.create(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return s, c.begin(ctx, s)
+}
+
+// create writes a new stream down, with the task to make it.
+func (c *Catalogue) create(ctx context.Context, n New) (*Stream, error) {
 	const op = "create data stream"
 	if err := CheckName(n.Name); err != nil {
 		return nil, err
@@ -200,7 +212,7 @@ func (c *Catalogue) Create(ctx context.Context, n New) (*Stream, error) {
 	c.names[s.key()] = s
 	c.ids[id] = s
 	c.mu.Unlock()
-	return s, c.begin(ctx, s)
+	return s, nil
 }
 
 // quota checks what the account may still have.

@@ -28,6 +28,8 @@ type rig struct {
 	data   *Catalogue
 	store  *records.Store
 	stop   func()
+	run    func() // begins Run of the catalogue
+	idle   bool   // start leaves that to the test
 }
 
 func newRig(t testing.TB, c Config) *rig {
@@ -64,7 +66,10 @@ func (r *rig) start() {
 	r.data.Attach(r.store)
 	upper, stopUpper := context.WithCancel(ctx)
 	var above, below sync.WaitGroup
-	above.Go(func() { _ = r.data.Run(upper) })
+	r.run = sync.OnceFunc(func() { above.Go(func() { _ = r.data.Run(upper) }) })
+	if !r.idle {
+		r.run()
+	}
 	below.Go(func() { _ = r.store.Run(ctx) })
 	r.stop = sync.OnceFunc(func() {
 		stopUpper()

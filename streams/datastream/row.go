@@ -47,7 +47,8 @@ func (c *Catalogue) insert(ctx context.Context, s *Stream) error {
 	if err != nil {
 		return err
 	}
-	return c.c.Meta.Write(ctx, func(tx *sql.Tx) error {
+	// See save: what the next start finds and this one does not would be two streams of a name.
+	return c.c.Meta.Write(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
 		_, err := tx.Exec(`INSERT INTO datastream (id, account, region, name, doc) VALUES (?, ?, ?, ?, ?)`, i.ID, i.Account, i.Region, i.Name, doc)
 		return err
 	})

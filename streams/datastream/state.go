@@ -13,6 +13,9 @@ import (
 // tasksMax bounds the streams that wait to be worked on; a caller past it waits.
 const tasksMax = 4096
 
+// runWait is how long a change waits for Run to begin.
+const runWait = 5 * time.Second
+
 // retryAfter is how long a step that storage refused is left alone before the next try.
 const retryAfter = time.Second
 
@@ -41,8 +44,9 @@ type task struct {
 }
 
 // Run works on streams that change state, and lets on-demand streams grow. It returns when
-// ctx ends, after the last step.
+// ctx ends, after the last step. It is called once.
 func (c *Catalogue) Run(ctx context.Context) error {
+	close(c.began)
 	defer close(c.ended)
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -68,9 +72,37 @@ func (c *Catalogue) Run(ctx context.Context) error {
 	}
 }
 
-// later has Run call f at once, beside everything else. When Run has ended f is not
-// called: what it would do is done at the next start.
+// up reports whether Run has begun, and waits for it a little. What was written down before
+// up said no is found by Run when it begins.
+func (c *Catalogue) up(ctx context.Context) bool {
+	select {
+	case <-c.began:
+		return true
+	default:
+	}
+	t := c.c.Clock.NewTimer(runWait)
+	defer t.Stop()
+	select {
+	case <-c.began:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	select { // both may have come
+	case <-c.began:
+		return true
+	default:
+		return false
+	}
+}
+
+// later has Run call f at once, beside everything else. Before Run begins and after it has
+// ended f is not called: what it would do is done at the next start.
 func (c *Catalogue) later(f func(context.Context)) {
+	select {
+	case <-c.began:
+	default:
+		return
+	}
 	select {
 	case c.laters <- f:
 	case <-c.ended:
@@ -90,6 +122,9 @@ func (s *Stream) claim() bool {
 
 // begin hands a stream with a pending task to Run. Without StateDelay it waits for the end.
 func (c *Catalogue) begin(ctx context.Context, s *Stream) error {
+	if !c.up(ctx) {
+		return fault.New(fault.Unavailable, "change data stream", s.name, "nobody works on changes yet; this one is done when somebody does")
+	}
 	if s.claim() {
 		// It is written down: who leaves now does not keep it from being done.
 		select {
@@ -104,7 +139,7 @@ func (c *Catalogue) begin(ctx context.Context, s *Stream) error {
 }
 
 // Settled waits until nothing is pending: the stream is ACTIVE, or gone, and so is each
-// consumer.
+// consumer. fault.Unavailable: Run does not run.
 func (s *Stream) Settled(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -117,6 +152,9 @@ func (s *Stream) Settled(ctx context.Context) error {
 		s.mu.Unlock()
 		if !passing {
 			return nil
+		}
+		if !s.c.up(ctx) {
+			return fault.New(fault.Unavailable, "change data stream", s.name, "nobody works on changes yet; this one is done when somebody does")
 		}
 		select {
 		case <-wait:
