@@ -58,6 +58,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case kind == fault.Throttled && w.Header().Get("Retry-After") == "":
 		// Whole seconds, rounded up (RFC 9110 10.2.3).
 		w.Header().Set("Retry-After", strconv.Itoa(max(2, int((fault.AfterOf(err)+time.Second-1)/time.Second))))
+	case kind == fault.Unavailable && fault.AfterOf(err) > 0:
+		w.Header().Set("Retry-After", strconv.Itoa(int((fault.AfterOf(err)+time.Second-1)/time.Second)))
 	}
 	s.answer(w, statusOf(kind), s.errorOf(w, r, err))
 }

@@ -58,7 +58,8 @@ type Error struct {
 	Resource string // to what: a stream's name, an object's key; may be empty
 	Hint     string // what to do next, for a person; may be empty
 	Err      error  // the cause; may be nil
-	// After is when the same call may succeed, with Throttled; zero: soon.
+	// After is when the same call may succeed, with Throttled and Unavailable; zero: soon,
+	// or nobody knows.
 	After time.Duration
 }
 

@@ -66,6 +66,9 @@ func (p *packager) join(ctx context.Context, l *streams.Listener) (joined, error
 		return j, err
 	}
 	j.connect(heads, cur, live)
+	if len(heads) == 0 {
+		heads = p.newest(ctx)
+	}
 	j.choose(heads, p.s.c.Fragment, p.s.c.Hub.State(p.st.ID).KeyInterval)
 	return j, p.sections(ctx, &j)
 }
@@ -81,6 +84,23 @@ func (p *packager) recent(ctx context.Context) ([]fragments.Head, error) {
 		heads = append(heads, h)
 	}
 	return heads[max(0, len(heads)-historyMax):], nil
+}
+
+// newest reads the heads of the last that was recorded, however long ago: what comes next
+// will have key frames as far apart.
+func (p *packager) newest(ctx context.Context) []fragments.Head {
+	last, ok := p.log.Last(ctx)
+	if !ok {
+		return nil
+	}
+	var heads []fragments.Head
+	for h, err := range p.log.Select(ctx, fragments.Range{Start: last.End.Add(-historySpan), Limit: historyMax}) {
+		if err != nil {
+			return nil
+		}
+		heads = append(heads, h)
+	}
+	return heads
 }
 
 // prepend puts the open fragment in front of what the listener got, which began at the

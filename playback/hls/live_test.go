@@ -30,7 +30,7 @@ type theatre struct {
 func openTheatre(t *testing.T, rig *playtest.Rig, c Config) *theatre {
 	t.Helper()
 	c.Hub = rig.Hub
-	if rig.Clock != nil {
+	if rig.Clock != nil && c.Clock == nil {
 		c.Clock = rig.Clock
 	}
 	s, err := New(c)
@@ -349,22 +349,6 @@ func TestAPackagerEndsWhenNobodyAsksAndItsNumbersGoOn(t *testing.T) {
 	}
 	if n := h.list("live.m3u8"); n.MediaSequence < m.MediaSequence+len(m.Segments) {
 		t.Errorf("a new packager begins at %d, the last one listed %d segments from %d", n.MediaSequence, len(m.Segments), m.MediaSequence)
-	}
-}
-
-func TestAStreamWithoutAProducerSaysSo(t *testing.T) {
-	h := openTheatre(t, playtest.Open(t), Config{})
-	h.Hub.SetState(h.Stream.ID, "offline", "no route to host")
-	p, err := h.hls.packager(h.Stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = p.wait(t.Context(), 20*time.Millisecond, func(*window) verdict { return wait })
-	if err == nil {
-		t.Fatal("waited for ever")
-	}
-	if got := p.absent().Error(); !strings.Contains(got, "no route to host") {
-		t.Errorf("it says %q", got)
 	}
 }
 

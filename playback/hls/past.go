@@ -88,6 +88,19 @@ func (w *window) oldest() (time.Time, bool) {
 		return w.past.segments[0].start, true
 	case len(w.segments) > 0:
 		return w.segments[0].start, true
+	case w.open != nil:
+		return w.open.start, true
+	}
+	return time.Time{}, false
+}
+
+// newest is where the listed segments end.
+func (w *window) newest() (time.Time, bool) {
+	if n := len(w.segments); n > 0 {
+		return w.segments[n-1].start.Add(w.segments[n-1].duration), true
+	}
+	if n := len(w.past.segments); n > 0 {
+		return w.past.segments[n-1].start.Add(w.past.segments[n-1].duration), true
 	}
 	return time.Time{}, false
 }
@@ -97,12 +110,9 @@ func (w *window) oldest() (time.Time, bool) {
 // whether a break lies between. Where the first of what was known turns out to follow
 // one, the discontinuity sequence makes up for its new tag.
 func (w *window) prepend(heads []fragments.Head) {
-	from, ok := w.oldest()
-	if !ok {
-		return
-	}
 	n := len(heads)
-	for n > 0 && heads[n-1].End.After(from.Add(touch)) {
+	from, ok := w.oldest()
+	for ok && n > 0 && heads[n-1].End.After(from.Add(touch)) {
 		n--
 	}
 	older, known := heads[:n], heads[n:]
@@ -125,7 +135,7 @@ func (w *window) prepend(heads []fragments.Head) {
 			breaks: i > 0 && playback.Breaks(older[i-1], h)})
 	}
 	last := older[len(older)-1]
-	if from.Sub(last.End) > touch || len(known) > 0 && playback.Breaks(last, known[0]) {
+	if !ok || from.Sub(last.End) > touch || len(known) > 0 && playback.Breaks(last, known[0]) {
 		w.breakFirst()
 	}
 	w.past.segments = append(list, w.past.segments...)
@@ -133,11 +143,18 @@ func (w *window) prepend(heads []fragments.Head) {
 
 // breakFirst puts a discontinuity before the oldest known segment.
 func (w *window) breakFirst() {
-	if len(w.past.segments) > 0 {
+	s := w.open
+	switch {
+	case len(w.past.segments) > 0:
 		w.past.segments[0].breaks = true
 		return
+	case len(w.segments) > 0:
+		s = w.segments[0]
+	case s == nil:
+		w.carry = true
+		return
 	}
-	if s := w.segments[0]; !s.breaks {
+	if !s.breaks {
 		s.breaks = true
 		w.breaks--
 	}
@@ -146,9 +163,8 @@ func (w *window) breakFirst() {
 // renderPast writes the playlist with what is known of the time since d before the end.
 func (w *window) renderPast(b []byte, skip bool, d time.Duration) []byte {
 	list := w.past.segments
-	if len(w.segments) > 0 {
-		last := w.segments[len(w.segments)-1]
-		since := last.start.Add(last.duration - d)
+	if end, ok := w.newest(); ok {
+		since := end.Add(-d)
 		first, _ := slices.BinarySearchFunc(list, since, func(s pastSegment, t time.Time) int { return s.start.Compare(t) })
 		list = list[first:]
 	}
@@ -215,9 +231,12 @@ func (p *packager) reach(ctx context.Context, d time.Duration) error {
 	w := p.win
 	w.past.keep = max(w.past.keep, d)
 	until, ok := w.oldest()
+	if !ok {
+		until = p.s.c.Clock.Now()
+	}
 	known := !w.past.reached.IsZero() && !since.Before(w.past.reached) || !since.Before(until)
 	p.mu.Unlock()
-	if known || !ok {
+	if known {
 		return nil
 	}
 	_, err, _ := p.reads.Do("past", func() (any, error) {

@@ -14,8 +14,17 @@ import (
 )
 
 const (
-	// firstWait is how long a first request waits for the camera's first pictures.
+	// firstWait is how long a first request waits for the first pictures of a producer
+	// that is there.
 	firstWait = 8 * time.Second
+	// callWait is how long it waits while the camera is being called.
+	callWait = 3 * time.Second
+	// awayWait is how long a blocking reload waits at most while there is no producer,
+	// before it answers with the list as it is: players give up on lists that they wait
+	// 10 s for, or that answer with an error several times, and would not see the return.
+	awayWait = 6 * time.Second
+	// askAgain and askLater are Retry-After while a producer may come soon, and else.
+	askAgain, askLater = 2 * time.Second, 5 * time.Second
 	// blockTargets is how long a blocking request waits, in target durations
 	// (RFC 8216bis §6.2.5.2: after three, answer 503).
 	blockTargets = 3
@@ -66,8 +75,10 @@ func parseDirectives(r *http.Request) (d directives, err error) {
 
 // ServeLivePlaylist answers GET live.m3u8, with the delivery directives _HLS_msn,
 // _HLS_part and _HLS_skip (RFC 8216bis §6.2.5). dvr=6h lists the recording so far back
-// before the live segments, at most a day, so that a player can seek. A request too far in the future is
-// fault.Invalid, one that waited three target durations fault.Unavailable.
+// before the live segments, at most a day, so that a player can seek; where there is no
+// producer, it lists that alone. A request too far in the future is fault.Invalid, one that
+// waited three target durations fault.Unavailable. So is one where nothing can be listed and
+// no media is on its way: at once, with the reason and when to ask again.
 func (s *Server) ServeLivePlaylist(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	d, err := parseDirectives(r)
 	if err != nil {
@@ -81,17 +92,11 @@ func (s *Server) ServeLivePlaylist(w http.ResponseWriter, r *http.Request, st st
 	if err != nil {
 		return err
 	}
-	if err := p.ready(r.Context()); err != nil {
+	if err := p.open(r.Context(), back); err != nil {
 		return err
 	}
-	if back > 0 {
-		if err := p.reach(r.Context(), back); err != nil {
-			return err
-		}
-	}
 	if d.block {
-		err = p.await(r.Context(), func(w *window) verdict { return w.reload(d.msn, d.part) })
-		if err != nil {
+		if err := p.reload(r.Context(), d); err != nil {
 			return err
 		}
 	}
@@ -118,9 +123,41 @@ func (p *packager) playlist(skip bool, back time.Duration) []byte {
 	return p.rendered[i]
 }
 
-// ready waits for a first segment.
+// open waits until there is something to list: the past, where back asks for it, or a
+// first segment.
+func (p *packager) open(ctx context.Context, back time.Duration) error {
+	if back > 0 {
+		if err := p.joined(ctx); err != nil {
+			return err
+		}
+		if err := p.reach(ctx, back); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		listed := len(p.win.past.segments) > 0
+		p.mu.Unlock()
+		if listed {
+			return nil
+		}
+	}
+	return p.ready(ctx)
+}
+
+// joined waits until the packager knows the stream.
+func (p *packager) joined(ctx context.Context) error {
+	err := p.wait(ctx, firstWait, func(*window) verdict { return answer })
+	if fault.Is(err, fault.Expired) {
+		return p.absent()
+	}
+	return err
+}
+
+// ready waits for a first segment, as long as there is hope of one.
 func (p *packager) ready(ctx context.Context) error {
-	err := p.wait(ctx, firstWait, func(w *window) verdict {
+	if err := p.joined(ctx); err != nil {
+		return err
+	}
+	err := p.wait(ctx, p.hope(), func(w *window) verdict {
 		if len(w.segments) > 0 {
 			return answer
 		}
@@ -132,14 +169,34 @@ func (p *packager) ready(ctx context.Context) error {
 	return err
 }
 
+// hope is how long first pictures are worth waiting for.
+func (p *packager) hope() time.Duration {
+	state := p.s.c.Hub.State(p.st.ID)
+	heard := state.LastSample
+	if heard.IsZero() {
+		heard = state.ProducerSince
+	}
+	switch {
+	case !heard.IsZero() && p.s.c.Clock.Now().Sub(heard) < streams.Silence:
+		return firstWait
+	case heard.IsZero() && state.Status == streams.Connecting:
+		return callWait
+	}
+	return 0
+}
+
 // absent says why there is nothing to watch.
 func (p *packager) absent() error {
-	why := "nothing comes from its producer"
-	if state := p.s.c.Hub.State(p.st.ID); state.Reason != "" {
+	why, after := "nothing comes from its producer", askLater
+	state := p.s.c.Hub.State(p.st.ID)
+	if state.Reason != "" {
 		why += ": " + state.Reason
 	}
-	return fault.New(fault.Unavailable, "watch", p.st.Name, why).
-		WithHint("check the camera, or watch the recording with vod.m3u8")
+	if state.Status == streams.Connecting || state.Status == streams.Live {
+		after = askAgain
+	}
+	return fault.New(fault.Unavailable, "watch", p.st.Name, why).WithAfter(after).
+		WithHint("check the camera, or watch the recording: live.m3u8?dvr=6h, or vod.m3u8")
 }
 
 // await waits for a verdict of the window as long as RFC 8216bis says.
@@ -149,8 +206,24 @@ func (p *packager) await(ctx context.Context, f func(*window) verdict) error {
 	p.mu.Unlock()
 	err := p.wait(ctx, limit, f)
 	if fault.Is(err, fault.Expired) {
-		return fault.New(fault.Unavailable, "watch", p.st.Name, "no new media came in time").
+		return fault.New(fault.Unavailable, "watch", p.st.Name, "no new media came in time").WithAfter(askAgain).
 			WithHint("check the camera")
+	}
+	return err
+}
+
+// reload waits for what a blocking reload asks for. Without a producer it does not insist.
+func (p *packager) reload(ctx context.Context, d directives) error {
+	f := func(w *window) verdict { return w.reload(d.msn, d.part) }
+	if p.s.c.Hub.State(p.st.ID).Status == streams.Live {
+		return p.await(ctx, f)
+	}
+	p.mu.Lock()
+	limit := min(awayWait, blockTargets*p.win.target)
+	p.mu.Unlock()
+	err := p.wait(ctx, limit, f)
+	if fault.Is(err, fault.Expired) {
+		return nil
 	}
 	return err
 }
