@@ -89,6 +89,8 @@ func AudioFormat(c Codec) (rate, channels int) {
 		return opusRate, c.Channels
 	case *G711:
 		return c.SampleRate, c.Channels
+	case *FLAC:
+		return c.SampleRate, c.Channels
 	}
 	return 0, 0
 }

@@ -33,13 +33,14 @@ func (k Kind) String() string {
 // Codec is one elementary stream format with its configuration. Implementations
 // are immutable once handed on and may be shared.
 type Codec interface {
-	// Name is stable and stored: "h264", "h265", "av1", "mjpeg", "aac", "opus", "pcma", "pcmu".
+	// Name is stable and stored: "h264", "h265", "av1", "mjpeg", "aac", "opus", "pcma", "pcmu";
+	// "flac" is never stored.
 	Name() string
 	Kind() Kind
 	// MIME is the RFC 6381 codecs parameter, "avc1.64001f".
 	MIME() string
 	// Private is the configuration record of the codec's own mapping: avcC, hvcC, av1C,
-	// AudioSpecificConfig, OpusHead. ParseCodec reads it back.
+	// AudioSpecificConfig, OpusHead. ParseCodec reads it back, but for FLAC.
 	Private() []byte
 }
 

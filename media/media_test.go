@@ -100,6 +100,7 @@ func TestCodecsSayWhatTheyAre(t *testing.T) {
 		{&media.Opus{Channels: 1}, "opus", 48000, 1},
 		{&media.G711{MuLaw: true, SampleRate: 8000, Channels: 1}, "ulaw", 8000, 1},
 		{&media.G711{SampleRate: 8000, Channels: 1}, "alaw", 8000, 1},
+		{&media.FLAC{SampleRate: 16000, Channels: 2}, "fLaC", 16000, 2},
 	} {
 		rate, channels := media.AudioFormat(c.codec)
 		if c.codec.MIME() != c.mime || rate != c.rate || channels != c.channels {

@@ -50,6 +50,7 @@ func TestEveryCodecComesBackAsItWas(t *testing.T) {
 	}
 	t.Run("pcmu", func(t *testing.T) { roundTrip(t, mediatest.G711(true)) })
 	t.Run("pcma", func(t *testing.T) { roundTrip(t, mediatest.G711(false)) })
+	t.Run("flac", func(t *testing.T) { roundTrip(t, mediatest.FLAC(false)) })
 }
 
 func roundTrip(t *testing.T, c mediatest.Clip) {

@@ -3,8 +3,8 @@
 // configuration and media parts that hold samples.
 //
 // The part writer is the hot path of live viewing: it computes sizes first, appends to
-// memory of the caller and allocates nothing of its own. H.264, H.265, AV1, AAC, Opus and
-// G.711 are carried; Motion JPEG is not.
+// memory of the caller and allocates nothing of its own. H.264, H.265, AV1, AAC, Opus,
+// FLAC and G.711 are carried; Motion JPEG is not.
 package fmp4
 
 import (

@@ -4,7 +4,7 @@
 // The header follows from the times and sizes of the samples alone, so the length of the
 // file is known, and any byte range can be served, before media is read. The media itself
 // follows the header: the samples in the order they were given, nothing in between; the
-// caller copies them. H.264, H.265, AV1, AAC, Opus and G.711 are carried.
+// caller copies them. H.264, H.265, AV1, AAC, Opus, FLAC and G.711 are carried.
 package mp4
 
 import (

@@ -29,6 +29,9 @@ func appendEntry(b []byte, c media.Codec) ([]byte, error) {
 	case *media.G711:
 		b, at := sound(b, c.MIME(), c)
 		return End(b, at), nil
+	case *media.FLAC:
+		b, at := sound(b, c.MIME(), c)
+		return End(dfLa(b, private), at), nil
 	}
 	return b, fault.New(fault.Unavailable, "write sample entry", c.Name(), "MP4 does not carry this codec").
 		WithHint("ask for stills, or for a stream that the camera sends as H.264 or H.265")
@@ -97,4 +100,12 @@ func dOps(b, head []byte) []byte {
 	b = U16(b, binary.LittleEndian.Uint16(head[16:]))
 	b = append(b, head[18:]...)
 	return End(b, at)
+}
+
+// dfLa appends the FLAC specific box (Encapsulation of FLAC in ISOBMFF §3.3.2): metadata
+// blocks, of which STREAMINFO is the only one.
+func dfLa(b, info []byte) []byte {
+	b, at := StartFull(b, "dfLa", 0, 0)
+	b = U32(b, 0x80<<24|uint32(len(info))) // the last block, type 0
+	return End(append(b, info...), at)
 }

@@ -18,6 +18,7 @@ import (
 
 	"penstock/internal/repotest"
 	"penstock/media"
+	"penstock/media/flac"
 )
 
 // Clip is media as it was encoded.
@@ -58,6 +59,17 @@ func G711(muLaw bool) Clip {
 		c.Samples = append(c.Samples, media.Sample{Track: 1, DTS: int64(i) * 160, Sync: true, Data: data})
 	}
 	return c
+}
+
+// FLAC is G711 as FLAC: a frame a sample.
+func FLAC(muLaw bool) Clip {
+	c := G711(muLaw)
+	coder, track, _ := flac.NewCoder(c.Tracks[0])
+	var samples []media.Sample
+	for _, s := range c.Samples {
+		samples, _ = coder.Append(samples, nil, s)
+	}
+	return Clip{Tracks: []media.Track{track}, Samples: samples, Ends: c.Ends}
 }
 
 // ReadMP4 reads a progressive or fragmented MP4 with mp4ff.
@@ -121,6 +133,9 @@ func codec(t testing.TB, trak *mp4.TrakBox) media.Codec {
 		return &media.Opus{Channels: int(d.OutputChannelCount), PreSkip: int(d.PreSkip)}
 	default:
 		kind := stsd.Children[0].Type()
+		if e, ok := stsd.Children[0].(*mp4.AudioSampleEntryBox); ok && kind == "fLaC" {
+			return &media.FLAC{SampleRate: int(e.SampleRate), Channels: int(e.ChannelCount)}
+		}
 		if kind == "ulaw" || kind == "alaw" {
 			return &media.G711{MuLaw: kind == "ulaw", SampleRate: 8000, Channels: 1}
 		}

@@ -1,0 +1,127 @@
+// Package flac carries G.711 as FLAC (RFC 9639), without loss: browsers and HLS players
+// play no G.711 out of MP4, but all of them play FLAC. A packet of G.711 becomes a frame
+// of the same samples, so that times stay what they are.
+//
+// Each frame stands for itself: its bytes follow from its packet and the packet's time
+// alone, whoever makes it, and a decoder can start at any. G.711 has 13 (A-law) or 14
+// bits (mu-law) of the 16 that a decoder makes of it; the rest are "wasted bits" to FLAC.
+// Predictors are the fixed ones (§9.2.5): a linear one would gain little on so few samples.
+package flac
+
+import (
+	"iter"
+
+	"penstock/media"
+)
+
+// Coder makes FLAC of the samples of one G.711 track. It is not for concurrent use.
+type Coder struct {
+	// Plain leaves sound uncompressed within its frames, so that Size knows them by
+	// their length. They are then about 1.7 times as long as G.711.
+	Plain bool
+
+	track    media.Track
+	rate     int
+	channels int
+	wasted   uint // low bits of 16 that are always 0
+	law      [256]int16
+	pcm      []int32 // of one channel, without the wasted bits
+}
+
+// NewCoder returns a coder for t, and t as it is after it: the same id and time scale, and
+// the FLAC codec. ok is false when t is not G.711, or has more channels than FLAC.
+func NewCoder(t media.Track) (c *Coder, coded media.Track, ok bool) {
+	g, ok := t.Codec.(*media.G711)
+	if !ok || g.FLAC() == nil {
+		return nil, t, false
+	}
+	c = &Coder{track: t, rate: g.SampleRate, channels: g.Channels, wasted: 3}
+	decode := alaw
+	if g.MuLaw {
+		decode, c.wasted = mulaw, 2
+	}
+	for i := range c.law {
+		c.law[i] = decode(byte(i)) >> c.wasted
+	}
+	t.Codec = g.FLAC()
+	return c, t, true
+}
+
+// Append appends the frames of s to data, and a sample for each to samples: one, unless
+// the packet is longer than a FLAC block, or holds no sample at all. The samples refer to
+// data, grown or not; s is only read.
+func (c *Coder) Append(samples []media.Sample, data []byte, s media.Sample) ([]media.Sample, []byte) {
+	for b := range c.blocks(s.DTS, len(s.Data)) {
+		at := len(data)
+		data = c.frame(data, b.number, s.Data[b.from*c.channels:b.to*c.channels])
+		frame := s
+		frame.DTS, frame.Data = b.dts, data[at:len(data):len(data)]
+		samples = append(samples, frame)
+	}
+	return samples, data
+}
+
+// Sizes are the decode time and the length in bytes of each frame that a Plain coder makes
+// of a packet of n bytes.
+func (c *Coder) Sizes(dts int64, n int) iter.Seq2[int64, int] {
+	return func(yield func(int64, int) bool) {
+		for b := range c.blocks(dts, n) {
+			if !yield(b.dts, c.plainSize(b.number, b.to-b.from)) {
+				return
+			}
+		}
+	}
+}
+
+// block is a run of a packet's samples that becomes a frame.
+type block struct {
+	from, to int    // samples of each channel, within the packet
+	dts      int64  // of the first
+	number   uint64 // of the first, counted from media time 0
+}
+
+// blocks cuts a packet of n bytes into even blocks. A last sample that lacks channels is
+// none.
+func (c *Coder) blocks(dts int64, n int) iter.Seq[block] {
+	return func(yield func(block) bool) {
+		n /= c.channels
+		count := (n + media.FLACBlockMax - 1) / media.FLACBlockMax
+		for i := range count {
+			b := block{from: n * i / count, to: n * (i + 1) / count}
+			b.dts = dts + int64(b.from)*int64(c.track.Timescale)/int64(c.rate)
+			b.number = c.number(b.dts)
+			if !yield(b) {
+				return
+			}
+		}
+	}
+}
+
+// number is a decode time as a sample number, which has 36 bits (§9.1.5).
+func (c *Coder) number(dts int64) uint64 {
+	scale, rate := int64(c.track.Timescale), int64(c.rate)
+	return uint64(dts/scale*rate+dts%scale*rate/scale) & (1<<36 - 1)
+}
+
+// alaw is the 16-bit value of an octet of A-law (ITU-T G.711 table 1): a multiple of 8.
+func alaw(b byte) int16 {
+	b ^= 0x55
+	v := int16(b&15)<<4 + 8
+	if e := b >> 4 & 7; e > 0 {
+		v = (v + 0x100) << (e - 1)
+	}
+	if b&0x80 == 0 {
+		return -v
+	}
+	return v
+}
+
+// mulaw is the 16-bit value of an octet of mu-law (ITU-T G.711 table 2): a multiple of 4.
+func mulaw(b byte) int16 {
+	b = ^b
+	v := (int16(b&15)<<3+0x84)<<(b>>4&7) - 0x84
+	if b&0x80 != 0 {
+		return -v
+	}
+	return v
+}
