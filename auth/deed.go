@@ -116,6 +116,12 @@ func (n *deeds) fresh(now time.Time, p Principal, d Deed, e AuditEvent) bool {
 	return true
 }
 
+// refusalIsNews reports whether a refused sign-in from remote is worth a line, by the rule
+// for all refusals.
+func (a *Authority) refusalIsNews(remote string, e AuditEvent, err error) bool {
+	return a.deeds.fresh(a.config.Clock.Now(), Principal{}, Deed{Remote: remote, Detail: e.Detail, Err: err}, e)
+}
+
 // forget drops what is due again, and returns how many refusals went without a line in a
 // window that is over.
 func (n *deeds) forget(now time.Time) (hidden int) {

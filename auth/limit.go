@@ -9,8 +9,9 @@ import (
 	"penstock/internal/fault"
 )
 
-// Brute-force limits: after the burst, one more try per interval. A right password
-// gives the address its burst back.
+// Brute-force limits: after the burst, one more try per interval. A right password gives
+// back the try that it cost and no more: else whoever has an account of their own could
+// sign in to it between guesses at another's.
 const (
 	addressBurst    = 10
 	addressInterval = 30 * time.Second
@@ -45,21 +46,36 @@ func (l *limiter) allow(now time.Time, remote, name string) error {
 	person := l.bucket(now, "n "+name, nameInterval)
 	wait := max(address.wait(now, addressBurst), person.wait(now, nameBurst))
 	if wait > 0 {
-		return fault.New(fault.Throttled, "sign in", "", fmt.Sprintf("too many failed tries; wait %d s", int(wait/time.Second)+1)).
-			WithAfter(wait).WithHint("wait, or make a one-time link on the server with `penstock link`")
+		return tooMany(wait)
 	}
 	address.charge(now)
 	person.charge(now)
 	return nil
 }
 
-// succeed forgets the address's failures, and the try charged to the name.
+// address refuses who comes from where there were too many failures, and charges nothing.
+func (l *limiter) address(now time.Time, remote string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.buckets[addressKey(remote)]; b != nil && b.wait(now, addressBurst) > 0 {
+		return tooMany(b.wait(now, addressBurst))
+	}
+	return nil
+}
+
+func tooMany(wait time.Duration) error {
+	return fault.New(fault.Throttled, "sign in", "", fmt.Sprintf("too many failed tries; wait %d s", int(wait/time.Second)+1)).
+		WithAfter(wait).WithHint("wait, or make a one-time link on the server with `penstock link`")
+}
+
+// succeed gives back the try that was charged.
 func (l *limiter) succeed(remote, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.buckets, addressKey(remote))
-	if b := l.buckets["n "+name]; b != nil {
-		b.free = b.free.Add(-b.interval)
+	for _, key := range []string{addressKey(remote), "n " + name} {
+		if b := l.buckets[key]; b != nil {
+			b.free = b.free.Add(-b.interval)
+		}
 	}
 }
 

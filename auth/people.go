@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/md5"
@@ -204,6 +205,11 @@ func (a *Authority) Password(ctx context.Context, user, password, remote string)
 		event.Decision, event.Detail = "deny", fault.KindOf(err).String()
 		a.gauges.failed("password")
 	}
+	// Wrong tries are as many as the limits let through, each with its line. Those beyond
+	// them cost a guesser nothing, and must not fill the log.
+	if fault.Is(err, fault.Throttled) && !a.refusalIsNews(remote, event, err) {
+		return p, err
+	}
 	a.audit(ctx, event)
 	return p, err
 }
@@ -211,15 +217,22 @@ func (a *Authority) Password(ctx context.Context, user, password, remote string)
 func (a *Authority) checkPassword(ctx context.Context, user, password, remote string) (Principal, error) {
 	account, name := a.splitUser(user)
 	wrong := fault.New(fault.Unauthentic, "sign in", "", "name or password is wrong")
-	if len(password) > passwordMax || len(user) > passwordMax {
-		return Principal{}, wrong
+	long := len(password) > passwordMax || len(user) > passwordMax
+	if long {
+		account, name = "", "" // nobody is called so, and a name that is kept has a bound
+	}
+	// First of all: where guesses are refused, the right one is refused too, or the refusals
+	// would tell it from the others.
+	now := a.config.Clock.Now()
+	if err := a.limits.address(now, remote); err != nil {
+		return Principal{}, err
 	}
 	p := a.dir.Load().names[account+"/"+name]
-	if p != nil && p.password != "" && a.proved.holds(p, password, a.config.Clock.Now()) {
+	if p != nil && p.password != "" && a.proved.holds(p, password, remote, now) {
 		return p.principal("password"), nil
 	}
-	if err := a.limits.allow(a.config.Clock.Now(), remote, account+"/"+name); err != nil {
-		return Principal{}, err
+	if err := a.limits.allow(now, remote, account+"/"+name); err != nil || long {
+		return Principal{}, cmp.Or[error](err, wrong)
 	}
 	hash := dummyHash
 	if p != nil && p.password != "" {
@@ -233,7 +246,7 @@ func (a *Authority) checkPassword(ctx context.Context, user, password, remote st
 		return Principal{}, wrong
 	}
 	a.limits.succeed(remote, account+"/"+name)
-	a.proved.add(p, password, a.config.Clock.Now())
+	a.proved.add(p, password, remote, a.config.Clock.Now())
 	return p.principal("password"), nil
 }
 
@@ -291,9 +304,10 @@ func (a *Authority) verifyPassword(ctx context.Context, phc, password string) (b
 	return subtle.ConstantTimeCompare(got, want) == 1, nil
 }
 
-// provedPasswords remembers for some minutes which passwords were right, as HMACs
-// under a key of this process: RTSP and HTTP Basic send the password with every
-// request, and Argon2 is meant to be slow.
+// provedPasswords remembers for some minutes which passwords were right, and from which
+// address, as HMACs under a key of this process: RTSP and HTTP Basic send the password
+// with every request, and Argon2 is meant to be slow. Who guesses from elsewhere finds
+// nothing here and goes the slow way, past the limits.
 type provedPasswords struct {
 	mu    sync.Mutex
 	key   []byte
@@ -308,28 +322,28 @@ func newProvedPasswords(random io.Reader) *provedPasswords {
 	return &provedPasswords{key: k, until: map[[32]byte]time.Time{}}
 }
 
-func (m *provedPasswords) sum(p *person, password string) (sum [32]byte) {
+func (m *provedPasswords) sum(p *person, password, remote string) (sum [32]byte) {
 	h := hmac.New(sha256.New, m.key)
-	fmt.Fprintf(h, "%s %d %s", p.id, p.generation, password)
+	fmt.Fprintf(h, "%s %d %s %s", p.id, p.generation, hostOf(remote), password)
 	h.Sum(sum[:0])
 	return sum
 }
 
-func (m *provedPasswords) holds(p *person, password string, now time.Time) bool {
+func (m *provedPasswords) holds(p *person, password, remote string, now time.Time) bool {
 	if m.key == nil {
 		return false
 	}
-	sum := m.sum(p, password)
+	sum := m.sum(p, password, remote)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return now.Before(m.until[sum])
 }
 
-func (m *provedPasswords) add(p *person, password string, now time.Time) {
+func (m *provedPasswords) add(p *person, password, remote string, now time.Time) {
 	if m.key == nil {
 		return
 	}
-	sum := m.sum(p, password)
+	sum := m.sum(p, password, remote)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s, t := range m.until {

@@ -230,6 +230,9 @@ func (a *Authority) RedeemLink(ctx context.Context, link, remote string) (Princi
 	if err != nil {
 		e.Decision = "deny"
 		a.gauges.failed("link")
+		if !a.refusalIsNews(remote, e, err) { // tries are not limited: a link has 200 random bits
+			return p, err
+		}
 	}
 	a.audit(ctx, e)
 	return p, err
