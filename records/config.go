@@ -59,6 +59,10 @@ type Config struct {
 	// put theirs here.
 	OpenLane func(ctx context.Context, n int) (storage.Lane, error)
 
+	// passed is the time since the start, which no operator sets; nil: by Clock, whose times
+	// carry it when it is the machine's. Tests have their own.
+	passed func(now time.Time) time.Duration
+
 	Logger     *slog.Logger          // nil: discarded
 	Registerer prometheus.Registerer // nil: measured for nobody
 }

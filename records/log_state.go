@@ -141,8 +141,8 @@ func (l *Log) find(op string, id ShardID) (*shard, error) {
 	return all[i], nil
 }
 
-// horizon returns the arrival, in ms, before which nothing is shown at now.
-func (l *Log) horizon(now time.Time) int64 {
+// horizon returns the arrival, in ms, before which nothing is shown now.
+func (l *Log) horizon() int64 {
 	keep := 24 * time.Hour
 	if l.store.cfg.Retention != nil {
 		keep = l.store.cfg.Retention(l.id)
@@ -150,6 +150,7 @@ func (l *Log) horizon(now time.Time) int64 {
 	if keep <= 0 {
 		return l.floor.Load() // nobody knows: nothing more expires
 	}
+	now := l.store.expireAt()
 	if was := l.kept.Swap(int64(keep)); was != 0 && was < int64(keep) {
 		l.raise(now.Add(-time.Duration(was)).UnixMilli())
 	}
@@ -173,7 +174,7 @@ func (l *Log) ID() string { return l.id }
 // changes, not to be modified. What it shows is durable.
 func (l *Log) Shards() []Shard {
 	shown := l.view.Load().shown
-	h := l.horizon(l.store.cfg.Clock.Now())
+	h := l.horizon()
 	for i := range shown {
 		if shown[i].expired(h) {
 			return slices.DeleteFunc(slices.Clone(shown), func(s Shard) bool { return s.expired(h) })
@@ -194,7 +195,7 @@ func byID(s Shard, id ShardID) int { return int(int64(s.ID) - int64(id)) }
 func (l *Log) Shard(id ShardID) (Shard, bool) {
 	shown := l.view.Load().shown
 	i, ok := slices.BinarySearchFunc(shown, id, byID)
-	if !ok || shown[i].expired(l.horizon(l.store.cfg.Clock.Now())) {
+	if !ok || shown[i].expired(l.horizon()) {
 		return Shard{}, false
 	}
 	return shown[i], true

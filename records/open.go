@@ -56,6 +56,10 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.passed == nil {
+		start := c.Clock.Now()
+		c.passed = func(now time.Time) time.Duration { return now.Sub(start) }
+	}
 	or(&c.Lanes, 1)
 	or(&c.LaneFileSize, 64<<20)
 	or(&c.TailBytes, 64<<20)
@@ -95,6 +99,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		for _, sh := range l.view.Load().shards {
 			sh.least = sh.next
 		}
+	}
+	if err := s.beginExpiry(ctx); err != nil {
+		return nil, fault.Wrap(fault.KindOf(err), "open records", cfg.Dir, errors.Join(err, s.Close()))
 	}
 	return s, nil
 }

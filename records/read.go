@@ -84,7 +84,7 @@ func (l *Log) Read(ctx context.Context, id ShardID, p Position, limit, maxBytes 
 	}
 	now := l.store.cfg.Clock.Now()
 	*page = Page{Records: page.Records[:0], Next: p, spare: page.spare}
-	r := &reading{sh: sh, page: page, p: p, horizon: l.horizon(now), limit: limit, bytes: maxBytes}
+	r := &reading{sh: sh, page: page, p: p, horizon: l.horizon(), limit: limit, bytes: maxBytes}
 	if limit <= 0 {
 		r.limit = MaxInputs
 	}

@@ -46,6 +46,8 @@ CREATE TABLE records_segments (
 	shards  BLOB    NOT NULL  -- what it holds of each
 ) WITHOUT ROWID;
 CREATE INDEX records_segments_state ON records_segments (state) WHERE state <> 1;
+`, `
+ALTER TABLE records_owner ADD COLUMN expired INTEGER NOT NULL DEFAULT 0; -- ms: the time that records went by when they last expired; 0: nobody knows
 `}}
 }
 

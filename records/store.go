@@ -35,6 +35,8 @@ type Store struct {
 	slots   slots
 	tidying sync.Mutex // one merging or deleting at a time
 
+	expiry expiry
+
 	tight atomic.Bool // the disk is nearly full: nothing is put
 	swept chan struct{}
 }

@@ -46,6 +46,9 @@ func (s *Store) sweepSoon() {
 func (s *Store) sweep(ctx context.Context) error {
 	s.tidying.Lock()
 	defer s.tidying.Unlock()
+	if err := s.saveExpiry(ctx); err != nil {
+		return fault.Wrap(fault.KindOf(err), "write down by what time records expire", "", err)
+	}
 	for _, l := range s.all() {
 		if err := l.expire(ctx); err != nil {
 			return fault.Wrap(fault.KindOf(err), "expire records of", l.id, err)
@@ -57,7 +60,7 @@ func (s *Store) sweep(ctx context.Context) error {
 // Expire makes the present horizon durable: what is behind it never comes back. Call it
 // before the retention is lengthened.
 func (l *Log) Expire(ctx context.Context) error {
-	l.raise(l.horizon(l.store.cfg.Clock.Now()))
+	l.raise(l.horizon())
 	return fault.Wrap(fault.Unavailable, "expire records of", l.id, l.saveFloor(ctx))
 }
 
@@ -76,7 +79,7 @@ func (l *Log) saveFloor(ctx context.Context) error {
 
 // expire forgets the segments and the closed shards whose time is over.
 func (l *Log) expire(ctx context.Context) error {
-	h := l.horizon(l.store.cfg.Clock.Now())
+	h := l.horizon()
 	if l.floor.Load() != l.saved.Load() {
 		if err := l.saveFloor(ctx); err != nil {
 			return err
