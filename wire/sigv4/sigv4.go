@@ -198,10 +198,14 @@ func (s *Signature) setSigned(list string) error {
 			return errors.New("SignedHeaders has an empty, upper-case or doubled name")
 		}
 	}
-	// A body hash, a target or a date that is sent in a header but not signed could be
-	// swapped by whoever sees the request.
-	for _, must := range [...]string{"x-amz-date", "x-amz-target", "x-amz-content-sha256"} {
-		if !s.Presigned && len(s.values(must)) > 0 && s.values(must)[0] != "" && !slices.Contains(s.signed, must) {
+	// A target, a body hash or a date that is sent in a header but not signed could be
+	// swapped by whoever sees the request. In a query the latter two have no meaning in a
+	// header; a target would make another call of a URL that was given away for one.
+	for _, must := range [...]string{"x-amz-target", "x-amz-date", "x-amz-content-sha256"} {
+		if s.Presigned && must != "x-amz-target" {
+			break
+		}
+		if len(s.values(must)) > 0 && s.values(must)[0] != "" && !slices.Contains(s.signed, must) {
 			return errors.New(must + " is sent but not signed")
 		}
 	}
@@ -236,7 +240,10 @@ func (s *Signature) checkTime(now time.Time) error {
 	if s.Date.After(now.Add(Skew)) {
 		return fault.New(fault.Unauthentic, "check signature", "", fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + 5 min.)", stamp(s.Date), stamp(now.Add(Skew)), stamp(now)))
 	}
-	end := s.Date.Add(max(s.Expires, Skew))
+	end := s.Date.Add(Skew)
+	if s.Presigned {
+		end = s.Date.Add(s.Expires) // to the second, as its maker wished
+	}
 	if now.After(end) {
 		return fault.New(fault.Unauthentic, "check signature", "", fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - 5 min.)", stamp(s.Date), stamp(now.Add(-Skew)), stamp(now)))
 	}
