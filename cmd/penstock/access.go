@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +33,8 @@ func authCommand(t *terminal) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return l.testAccess(cmd.Context(), q) }}
 	test.Flags().StringVar(&q.principal, "principal", "", "key id or person's name")
 	who := &cobra.Command{Use: "who-can", Short: "List who may do something", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return l.whoCan(cmd.Context(), q) }}
+		Example: "  penstock auth who-can --action penstock:ManageKeys --resource arn:aws:penstock::000000000000:system",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return l.whoCan(cmd.Context(), q) }}
 	for _, c := range []*cobra.Command{test, who} {
 		c.Flags().StringVar(&q.action, "action", "", "such as kinesisvideo:GetMedia or penstock:ManageKeys")
 		c.Flags().StringVar(&q.resource, "resource", "", "ARN of a stream (`penstock stream info`), or arn:aws:penstock::ACCOUNT:system")
@@ -72,7 +72,9 @@ func (l *local) testAccess(ctx context.Context, q question) (err error) {
 		return err
 	}
 	d := a.Explain(p, auth.Action(q.action), q.resource, q.context())
-	fmt.Fprintf(l.t.out, "%s  %s  %s\n", verdict(d), d.Principal, decided(d))
+	if err := l.t.decisions([]auth.Decision{d}); err != nil {
+		return err
+	}
 	if !d.Allowed {
 		return fault.New(fault.Denied, q.action, q.resource, d.Reason)
 	}
@@ -92,19 +94,27 @@ func (l *local) whoCan(ctx context.Context, q question) error {
 	if err := done(); err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(l.t.out, 0, 4, 3, ' ', 0)
-	fmt.Fprintln(w, "DECISION\tPRINCIPAL\tBY")
-	allowed := 0
+	allowed, shown := 0, list[:0]
 	for _, d := range list {
 		if d.Allowed {
 			allowed++
 		}
 		if d.Allowed || d.Statement > 0 {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", verdict(d), d.Principal, decided(d))
+			shown = append(shown, d)
 		}
 	}
-	fmt.Fprintf(l.t.err, "%d of %d people and keys may\n", allowed, len(list))
-	return w.Flush()
+	l.t.say("%d of %d people and keys may", allowed, len(list))
+	return l.t.decisions(shown)
+}
+
+func (t *terminal) decisions(list []auth.Decision) error {
+	docs := []map[string]any{}
+	for _, d := range list {
+		docs = append(docs, map[string]any{"decision": verdict(d), "principal": d.Principal, "by": decided(d)})
+	}
+	return t.print([]string{"principal", "decision", "by"}, docs, func(d map[string]any) []string {
+		return []string{text(d, "principal"), text(d, "decision"), text(d, "by")}
+	})
 }
 
 func verdict(d auth.Decision) string {
@@ -128,6 +138,7 @@ func auditCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "Check the audit log"}
 	l.bind(cmd)
 	cmd.AddCommand(&cobra.Command{Use: "verify", Short: "Follow the chain of hashes; says where it breaks", Args: cobra.NoArgs,
+		Example: "  penstock audit verify --data /var/lib/penstock",
 		Long: "Follows the chain of hashes through the audit logs of a data directory, server running or not.\n\n" +
 			"Lines cut off at the end do not show by themselves: note the newest hash elsewhere and look for it again.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.verifyAudit(cmd.Context()) }})
@@ -146,7 +157,7 @@ func (l *local) verifyAudit(ctx context.Context) error {
 	if len(dirs) == 0 {
 		return fmt.Errorf("verify audit log of %s: %w", c.Data, fs.ErrNotExist)
 	}
-	broken := 0
+	broken, docs := 0, []map[string]any{}
 	for _, dir := range dirs {
 		r, err := audit.Verify(ctx, host.OS{}, dir)
 		if err != nil {
@@ -157,17 +168,15 @@ func (l *local) verifyAudit(ctx context.Context) error {
 			broken++
 			words = "BROKEN: " + r.Problem
 		}
-		fmt.Fprintf(l.t.out, "%s  %d lines  newest %s  %s\n", filepath.Base(dir), r.Lines, newest(r), words)
+		docs = append(docs, map[string]any{"log": filepath.Base(dir), "lines": r.Lines, "newest": r.Newest, "state": words})
+	}
+	if err := l.t.print([]string{"log", "lines", "newest", "state"}, docs, func(d map[string]any) []string {
+		return []string{text(d, "log"), text(d, "lines"), text(d, "newest"), text(d, "state")}
+	}); err != nil {
+		return err
 	}
 	if broken > 0 {
 		return partly{fmt.Errorf("%d of %d audit logs were changed or are damaged", broken, len(dirs))}
 	}
 	return nil
-}
-
-func newest(r audit.Report) string {
-	if r.Newest == "" {
-		return "-"
-	}
-	return r.Newest
 }

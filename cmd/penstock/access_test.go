@@ -13,7 +13,7 @@ import (
 func command(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = run(t.Context(), args, &o, &e, noEnv)
+	code = (&terminal{out: &o, err: &e, env: noEnv}).run(t.Context(), args)
 	return code, o.String(), e.String()
 }
 
@@ -52,7 +52,7 @@ func TestAuthTestNamesTheStatement(t *testing.T) {
 		code                  int
 		words                 string
 	}{
-		{viewer, "kinesisvideo:GetMedia", frontARN, nil, 0, "allow  arn:aws:iam::000000000000:user/wall  statement 1 of "},
+		{viewer, "kinesisvideo:GetMedia", frontARN, nil, 0, "arn:aws:iam::000000000000:user/wall   allow      statement 1 of "},
 		{viewer, "kinesisvideo:GetMedia", backARN, nil, exitDenied, "no statement allows kinesisvideo:GetMedia"},
 		{viewer, "penstock:ManageKeys", systemARN, nil, exitDenied, "deny"},
 		{viewer, "kinesisvideo:GetMedia", strings.Replace(frontARN, "000000000000", "111111111111", 1), nil, exitDenied, "another account"},
@@ -108,7 +108,7 @@ func TestAuditVerifyFindsAChangedLine(t *testing.T) {
 	newKey(t, dir, "--role", "viewer", "--name", "honest")
 	newKey(t, dir, "--role", "viewer", "--name", "second")
 	code, out, errs := command(t, "audit", "verify", "--data", dir)
-	if code != 0 || !strings.Contains(out, "cli  2 lines  newest ") || !strings.HasSuffix(out, "good\n") {
+	if code != 0 || !strings.Contains(out, "\ncli   2       ") || !strings.HasSuffix(out, "good\n") {
 		t.Fatalf("exit %d: %s %s", code, out, errs)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "audit", "cli", "audit-*.jsonl"))

@@ -76,7 +76,7 @@ func TestAgentSaysWhatIsWrong(t *testing.T) {
 		var errs bytes.Buffer
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if code := run(ctx, strings.Fields(args), &errs, &errs, env); code != exitUsage || !strings.Contains(errs.String(), words) {
+		if code := (&terminal{out: &errs, err: &errs, env: env}).run(ctx, strings.Fields(args)); code != exitUsage || !strings.Contains(errs.String(), words) {
 			t.Errorf("%s: exit %d, %s", args, code, errs.String())
 		}
 	}

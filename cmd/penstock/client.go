@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,33 +26,80 @@ const answerLimit = 64 << 20
 type client struct {
 	t             *terminal
 	server, token string
-	format        string
+	context       string // a saved one
+	caFile        string
+	settled       bool
+	http          *http.Client
 }
 
 // bind adds the flags that all client commands share.
 func (c *client) bind(cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&c.server, "server", "", "URL of the server (PENSTOCK_SERVER; http://127.0.0.1:8080)")
-	cmd.PersistentFlags().StringVar(&c.token, "token", "", "bearer token (PENSTOCK_TOKEN)")
-	cmd.PersistentFlags().StringVarP(&c.format, "output", "o", "table", "table, json, jsonl, yaml or name")
+	cmd.PersistentFlags().StringVar(&c.token, "token", "", "bearer token (better: PENSTOCK_TOKEN, or a saved context)")
+	cmd.PersistentFlags().StringVar(&c.context, "context", "", "a saved server (PENSTOCK_CONTEXT; see `penstock context`)")
+	cmd.PersistentFlags().StringVar(&c.caFile, "ca-file", "", "trust this authority, or self-signed certificate, too (PENSTOCK_CA_FILE)")
+	must(cmd.RegisterFlagCompletionFunc("context", c.t.completeContexts))
 }
 
-// settle fills in from the environment what no flag said.
+// settle fills in what no flag said: from the environment, then from a saved context. A
+// context that a flag names goes before the environment. The token of a context is for
+// its own server alone.
 func (c *client) settle() error {
-	if c.server == "" {
-		c.server, _ = c.t.env("PENSTOCK_SERVER")
-	}
-	if c.server == "" {
-		c.server = "http://" + defaults().HTTP
-	}
-	c.server = strings.TrimRight(c.server, "/")
-	if c.token == "" {
-		c.token, _ = c.t.env("PENSTOCK_TOKEN")
-	}
-	switch c.format {
-	case "table", "json", "jsonl", "yaml", "name":
+	if c.settled {
 		return nil
 	}
-	return usageError{fmt.Errorf("output %q: not table, json, jsonl, yaml or name", c.format)}
+	named := c.context != ""
+	if !named {
+		c.overlay("PENSTOCK_SERVER", &c.server)
+		c.overlay("PENSTOCK_TOKEN", &c.token)
+		c.overlay("PENSTOCK_CA_FILE", &c.caFile)
+		c.overlay("PENSTOCK_CONTEXT", &c.context)
+	}
+	if named || c.server == "" {
+		if err := c.recall(); err != nil {
+			return err
+		}
+	}
+	c.server = strings.TrimRight(cmp.Or(c.server, "http://"+defaults().HTTP), "/")
+	c.http = http.DefaultClient
+	if c.caFile != "" {
+		var err error
+		if c.http, err = trusting(c.caFile); err != nil {
+			return fmt.Errorf("read certificates to trust: %w", err)
+		}
+	}
+	c.settled = true
+	return nil
+}
+
+func (c *client) overlay(name string, field *string) {
+	if *field == "" {
+		*field, _ = c.t.env(name)
+	}
+}
+
+// recall takes what is missing from the saved context.
+func (c *client) recall() error {
+	saved, err := c.t.readContexts()
+	if err != nil {
+		return err
+	}
+	if c.context == "" {
+		c.context = saved.Use
+	}
+	if c.context == "" {
+		return nil
+	}
+	from, err := saved.find(c.context)
+	if err != nil {
+		return err
+	}
+	if c.server != "" && strings.TrimRight(c.server, "/") != from.Server {
+		return usageError{fmt.Errorf("--server %s: the context %s is of %s", c.server, c.context, from.Server)}
+	}
+	c.server = from.Server
+	c.token, c.caFile = cmp.Or(c.token, from.Token), cmp.Or(c.caFile, from.CAFile)
+	return nil
 }
 
 // open sends a request and returns the answer's body once its status is good. A body
@@ -80,15 +130,30 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, unreachable{fmt.Errorf("reach %s: %w", c.server, err)}
+		return nil, c.unreached(err)
 	}
 	if res.StatusCode < 300 {
 		return res, nil
 	}
 	defer res.Body.Close()
 	return nil, c.refusal(res, method+" "+path)
+}
+
+// unreached tells why a request got no answer. What a request is for may be in its
+// address, so that is left out.
+func (c *client) unreached(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err
+	}
+	e := &fault.Error{Kind: fault.Unavailable, Op: "reach", Resource: c.server, Err: err}
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		e.Hint = "trust its certificate with --ca-file FILE: a self-signed one is tls/cert.pem in the data directory"
+	}
+	return unreachable{e}
 }
 
 // kinds of the codes that the native API sends.
@@ -107,7 +172,7 @@ func (c *client) refusal(res *http.Response, what string) error {
 	}
 	e := fault.New(kinds[body.Error.Code], "", "", body.Error.Message).WithHint(body.Error.Hint)
 	if e.Kind == fault.Unauthentic && c.token == "" {
-		return e.WithHint("pass --token, or set PENSTOCK_TOKEN, with what `penstock key create` printed")
+		return e.WithHint("save what `penstock key create` printed with `penstock context add`, or set PENSTOCK_TOKEN")
 	}
 	return e
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -35,21 +34,29 @@ func dataRow(d map[string]any) []string {
 
 func (c *client) dataList() *cobra.Command {
 	var prefix string
-	cmd := &cobra.Command{Use: "ls", Short: "List data streams", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		var list struct{ Streams []map[string]any }
-		if err := c.call(cmd.Context(), http.MethodGet, "/v1/data", nil, nil, &list); err != nil {
+	cmd := &cobra.Command{Use: "ls", Short: "List data streams", Args: cobra.NoArgs, Example: "  penstock data ls -o name", RunE: func(cmd *cobra.Command, _ []string) error {
+		docs, err := c.dataStreams(cmd.Context(), prefix)
+		if err != nil {
 			return err
 		}
-		docs := []map[string]any{}
-		for _, d := range list.Streams {
-			if strings.HasPrefix(text(d, "name"), prefix) {
-				docs = append(docs, d)
-			}
-		}
-		return c.print(dataHead, docs, dataRow)
+		return c.t.print(dataHead, docs, dataRow)
 	}}
 	cmd.Flags().StringVar(&prefix, "prefix", "", "only names that begin so")
 	return cmd
+}
+
+func (c *client) dataStreams(ctx context.Context, prefix string) ([]map[string]any, error) {
+	var list struct{ Streams []map[string]any }
+	if err := c.call(ctx, http.MethodGet, "/v1/data", nil, nil, &list); err != nil {
+		return nil, err
+	}
+	docs := []map[string]any{}
+	for _, d := range list.Streams {
+		if strings.HasPrefix(text(d, "name"), prefix) {
+			docs = append(docs, d)
+		}
+	}
+	return docs, nil
 }
 
 var shardHead = []string{"shard", "state", "parents", "from", "to", "records/s", "bytes/s", "hot key"}
@@ -80,88 +87,90 @@ func joined(list any) string {
 
 // shards prints the shards of a stream as a table, or the whole document.
 func (c *client) shards(d map[string]any) error {
-	if c.format != "table" {
-		return c.print(dataHead, []map[string]any{d}, dataRow)
+	if c.t.format != "table" {
+		return c.t.printOne(d, dataRow)
 	}
-	var docs []map[string]any
-	list, _ := d["shards"].([]any)
+	return c.t.print(shardHead, shardsOf(d), shardRow)
+}
+
+func shardsOf(d map[string]any) []map[string]any { return members(d, "shards") }
+
+// members are the documents of a list in a document.
+func members(d map[string]any, key string) []map[string]any {
+	docs := []map[string]any{}
+	list, _ := d[key].([]any)
 	for _, v := range list {
-		if s, ok := v.(map[string]any); ok {
-			docs = append(docs, s)
+		if m, ok := v.(map[string]any); ok {
+			docs = append(docs, m)
 		}
 	}
-	return c.print(shardHead, docs, shardRow)
+	return docs
 }
 
 func (c *client) dataInfo() *cobra.Command {
-	return &cobra.Command{Use: "info NAME", Short: "Show a data stream: its shards, their traffic, its consumers", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var d map[string]any
-		if err := c.call(cmd.Context(), http.MethodGet, dataPath(args[0]), nil, nil, &d); err != nil {
-			return err
-		}
-		if c.format == "table" {
-			c.format = "yaml"
-		}
-		return c.print(dataHead, []map[string]any{d}, dataRow)
-	}}
+	return &cobra.Command{Use: "info NAME", Short: "Show a data stream: its shards, their traffic, its consumers", Args: cobra.ExactArgs(1), Example: "  penstock data info sensors",
+		ValidArgsFunction: c.dataNames(1), RunE: func(cmd *cobra.Command, args []string) error {
+			var d map[string]any
+			if err := c.call(cmd.Context(), http.MethodGet, dataPath(args[0]), nil, nil, &d); err != nil {
+				return err
+			}
+			return c.t.printOne(d, dataRow)
+		}}
 }
 
 func (c *client) dataCreate() *cobra.Command {
 	var shards int
-	var keep, largest string
+	var largest bytesize
+	keep := duration("24h")
 	var tags map[string]string
-	cmd := &cobra.Command{Use: "create NAME", Short: "Create a data stream", Args: exactly(1),
+	cmd := &cobra.Command{Use: "create NAME", Short: "Create a data stream", Args: cobra.ExactArgs(1),
 		Example: "  penstock data create sensors\n  penstock data create trucks --shards 4 --retention 7d",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body := map[string]any{"name": args[0], "shards": shards, "retention": keep, "tags": tags}
-			if largest != "" {
-				n, err := quantity.Size(largest)
-				if err != nil {
-					return usageError{err}
-				}
-				body["max_record"] = n
+			body := map[string]any{"name": args[0], "shards": shards, "retention": string(keep), "tags": tags}
+			if largest > 0 {
+				body["max_record"] = int64(largest)
 			}
 			var d map[string]any
 			if err := c.call(cmd.Context(), http.MethodPost, "/v1/data", nil, body, &d); err != nil {
 				return err
 			}
-			return c.print(dataHead, []map[string]any{d}, dataRow)
+			return c.t.result(dataHead, d, dataRow)
 		}}
 	cmd.Flags().IntVar(&shards, "shards", 0, "number of shards, with Amazon's limits each; 0: on demand, the stream grows with its traffic")
-	cmd.Flags().StringVar(&keep, "retention", "24h", "how long records are kept, 24h to 365d")
-	cmd.Flags().StringVar(&largest, "max-record", "", "the largest record, 1MiB to 10MiB (1MiB)")
+	cmd.Flags().Var(&keep, "retention", "how long records are kept, 24h to 365d")
+	cmd.Flags().Var(&largest, "max-record", "the largest record, 1MiB to 10MiB (1MiB)")
 	cmd.Flags().StringToStringVar(&tags, "tag", nil, "NAME=VALUE; may be given several times")
 	return cmd
 }
 
 func (c *client) dataRemove() *cobra.Command {
-	return &cobra.Command{Use: "rm NAME...", Short: "Delete data streams and their records", Args: atLeast(1), RunE: func(cmd *cobra.Command, names []string) error {
-		var errs []error
-		for _, name := range names {
-			if err := c.call(cmd.Context(), http.MethodDelete, dataPath(name), nil, nil, nil); err != nil {
-				errs = append(errs, err)
+	return &cobra.Command{Use: "rm NAME...", Short: "Delete data streams and their records", Args: cobra.MinimumNArgs(1), Example: "  penstock data rm sensors",
+		ValidArgsFunction: c.dataNames(0), RunE: func(cmd *cobra.Command, names []string) error {
+			var errs []error
+			for _, name := range names {
+				if err := c.call(cmd.Context(), http.MethodDelete, dataPath(name), nil, nil, nil); err != nil {
+					errs = append(errs, err)
+				}
 			}
-		}
-		if len(errs) > 0 && len(errs) < len(names) {
-			return partly{errors.Join(errs...)}
-		}
-		return errors.Join(errs...)
-	}}
+			return some(errs, len(names))
+		}}
 }
 
 func (c *client) dataSplit() *cobra.Command {
 	var at string
-	cmd := &cobra.Command{Use: "split NAME SHARD", Short: "Split a shard in two", Args: exactly(2), RunE: func(cmd *cobra.Command, args []string) error {
-		return c.reshape(cmd.Context(), dataPath(args[0], "/split"), map[string]any{"shard": args[1], "at": at})
-	}}
+	cmd := &cobra.Command{Use: "split NAME SHARD", Short: "Split a shard in two", Args: cobra.ExactArgs(2), ValidArgsFunction: c.shardNames(1),
+		Example: "  penstock data split trucks shardId-000000000000", RunE: func(cmd *cobra.Command, args []string) error {
+			return c.reshape(cmd.Context(), dataPath(args[0], "/split"), map[string]any{"shard": args[1], "at": at})
+		}}
 	cmd.Flags().StringVar(&at, "at", "", "hash key where the second half begins (the middle)")
 	return cmd
 }
 
 func (c *client) dataMerge() *cobra.Command {
-	return &cobra.Command{Use: "merge NAME SHARD SHARD", Short: "Merge two neighbouring shards", Args: exactly(3), RunE: func(cmd *cobra.Command, args []string) error {
-		return c.reshape(cmd.Context(), dataPath(args[0], "/merge"), map[string]any{"shards": args[1:]})
-	}}
+	return &cobra.Command{Use: "merge NAME SHARD SHARD", Short: "Merge two neighbouring shards", Args: cobra.ExactArgs(3), ValidArgsFunction: c.shardNames(2),
+		Example: "  penstock data merge trucks shardId-000000000001 shardId-000000000002", RunE: func(cmd *cobra.Command, args []string) error {
+			return c.reshape(cmd.Context(), dataPath(args[0], "/merge"), map[string]any{"shards": args[1:]})
+		}}
 }
 
 func (c *client) reshape(ctx context.Context, path string, body any) error {

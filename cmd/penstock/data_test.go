@@ -58,14 +58,9 @@ func asKey(t *testing.T, d *daemon, role ...string) func(in string, args ...stri
 	}
 	return func(in string, args ...string) (int, string, string) {
 		var out, errs bytes.Buffer
-		root := &terminal{out: &out, err: &errs, in: strings.NewReader(in), env: env}
-		cmd := rootCommand(root)
-		cmd.SetArgs(args)
-		cmd.SetOut(&out)
-		cmd.SetErr(&errs)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		code := root.report(cmd.ExecuteContext(ctx))
+		code := (&terminal{out: &out, err: &errs, in: strings.NewReader(in), env: env}).run(ctx, args)
 		return code, out.String(), errs.String()
 	}
 }
@@ -97,7 +92,7 @@ func TestDataCommands(t *testing.T) {
 		{args: "data tail trucks --from horizon --no-follow -o jsonl --filter /speed=70", out: `^{"shard":"shardId-\d{12}","sequence_number":"\d{56}","time":"\S+Z","key":"truck-9","size":30,"json":{"truck":"truck-9","speed":70}}` + "\n$"},
 		{args: "data tail trucks --from -1h --no-follow --limit 1 --filter one", out: `(?s)^TIME +SHARD +KEY +DATA\n\S+Z +shardId-\d{12} +t +one\n$`},
 		{args: "data tail trucks --from horizon --no-follow -o name --filter two", out: `^\d{56}\n$`},
-		{args: "data tail trucks --from never", code: exitFailed, errs: "never"},
+		{args: "data tail trucks --from never", code: exitUsage, errs: "never"},
 		{args: "data tail no-such", code: exitNotFound, errs: "no such data stream"},
 		{args: "data split trucks shardId-000000000000", out: `(?s)SHARD +STATE.*shardId-000000000000 +closed.*shardId-000000000003 +open +shardId-000000000000`},
 		{args: "data merge trucks shardId-000000000003 shardId-000000000002 -o jsonl", out: `"open_shards":2`},
@@ -106,8 +101,14 @@ func TestDataCommands(t *testing.T) {
 		{args: "data ls", out: `(?s)made-on-first-use +ACTIVE +ON_DEMAND +4.*trucks`},
 		{args: "data ls --prefix tr -o name", out: "^trucks\n$"},
 		{args: "data info trucks", out: "open_shards: 2"},
+		{args: "consumer ls trucks", out: `^NAME +STATUS +LAG +SHARDS +LAST READ +ARN\n$`},
+		{args: "consumer ls trucks -o json", out: `^\[\]\n$`},
+		{args: "consumer ls no-such", code: exitNotFound, errs: "no such data stream"},
+		{args: "consumer reset trucks dashboard", code: exitFailed, errs: "keeps no positions"},
 		{args: "data rm trucks no-such", code: exitPartly, errs: "no such data stream"},
 		{args: "data ls -o name", out: "^made-on-first-use\n$"},
+		{args: "__complete data info made", out: "^made-on-first-use\tACTIVE\n:4\n$"},
+		{args: "__complete stream info x", out: "^:4\n$"},
 		{args: "data ls --server http://127.0.0.1:1", code: exitUnreachable, errs: "try: start it"},
 	} {
 		as := run

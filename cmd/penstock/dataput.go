@@ -35,7 +35,7 @@ func kindsOf() map[string]string {
 
 func (c *client) dataPut() *cobra.Command {
 	var key, format, file string
-	cmd := &cobra.Command{Use: "put NAME [TEXT...]", Short: "Put records: each TEXT, each line of standard input, or a file", Args: atLeast(1),
+	cmd := &cobra.Command{Use: "put NAME [TEXT...]", Short: "Put records: each TEXT, each line of standard input, or a file", Args: cobra.MinimumNArgs(1), ValidArgsFunction: c.dataNames(1),
 		Example: "  penstock data put sensors --key kitchen '{\"t\":21.5}'\n" +
 			"  tail -f app.log | penstock data put logs\n" +
 			"  penstock data put trucks --format csv --key /truck --file positions.csv",
@@ -44,7 +44,7 @@ func (c *client) dataPut() *cobra.Command {
 			if !ok {
 				return usageError{fmt.Errorf("format %q: not lines, json, ndjson, csv, cbor or bytes", format)}
 			}
-			in, done, err := c.t.input(file, args[1:])
+			in, done, err := c.t.records(file, args[1:])
 			if err != nil {
 				return err
 			}
@@ -67,8 +67,8 @@ func (c *client) dataPut() *cobra.Command {
 	return cmd
 }
 
-// input is what to read records from: the words given, a file, or standard input.
-func (t *terminal) input(file string, words []string) (io.Reader, func(), error) {
+// records is what to read records from: the words given, a file, or standard input.
+func (t *terminal) records(file string, words []string) (io.Reader, func(), error) {
 	switch {
 	case len(words) > 0 && file != "":
 		return nil, nil, usageError{errors.New("records on the command line and --file exclude each other")}
@@ -81,10 +81,7 @@ func (t *terminal) input(file string, words []string) (io.Reader, func(), error)
 		}
 		return f, func() { _ = f.Close() }, nil // it was only read
 	}
-	if t.in != nil {
-		return t.in, func() {}, nil
-	}
-	return os.Stdin, func() {}, nil
+	return t.input(), func() {}, nil
 }
 
 // putter sends bodies to one data stream.
@@ -179,8 +176,8 @@ func (p *putter) send(ctx context.Context, body []byte) error {
 // print writes rows at once; a table's head stands once above all of them.
 func (p *putter) print(docs []map[string]any) error {
 	row := func(d map[string]any) []string { return []string{text(d, "shard"), text(d, "sequence_number")} }
-	if p.c.format != "table" {
-		return p.c.print(nil, docs, row)
+	if p.c.t.format != "table" {
+		return p.c.t.print(nil, docs, row)
 	}
 	w := tabwriter.NewWriter(p.c.t.out, 0, 4, 3, ' ', 0)
 	if !p.wrote {

@@ -21,9 +21,12 @@ func (c *client) dataTail() *cobra.Command {
 	var filters []string
 	var limit int
 	var once, raw bool
-	cmd := &cobra.Command{Use: "tail NAME", Short: "Follow a data stream", Args: exactly(1),
+	cmd := &cobra.Command{Use: "tail NAME", Short: "Follow a data stream", Args: cobra.ExactArgs(1), ValidArgsFunction: c.dataNames(1),
 		Example: "  penstock data tail sensors\n  penstock data tail trucks --from -1h --filter key:truck-7 --no-follow -o jsonl\n  penstock data tail trucks --filter /driver/name=ann",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFrom(from, shard); err != nil {
+				return err
+			}
 			q := url.Values{"from": {from}, "filter": filters}
 			if shard != "" {
 				q.Set("shard", shard)
@@ -45,11 +48,17 @@ func (c *client) dataTail() *cobra.Command {
 	return cmd
 }
 
+// checkFrom refuses what no server takes.
+func checkFrom(from, shard string) error {
+	var m moment
+	if from == "latest" || from == "horizon" || shard != "" || m.Set(from) == nil {
+		return nil
+	}
+	return usageError{fmt.Errorf("from %q: not latest, horizon, RFC 3339 or -10m", from)}
+}
+
 // tail prints records as they come.
 func (c *client) tail(ctx context.Context, path string, q url.Values, raw bool) error {
-	if err := c.settle(); err != nil {
-		return err
-	}
 	res, err := c.open(ctx, http.MethodGet, path, q, nil, http.Header{"Accept": {"application/x-ndjson"}})
 	if err != nil {
 		return err
@@ -106,14 +115,14 @@ func (c *client) show(line []byte, e map[string]json.RawMessage, raw, first bool
 	switch {
 	case raw:
 		_, err = fmt.Fprintln(c.t.out, data)
-	case c.format == "json" || c.format == "jsonl":
+	case c.t.format == "json" || c.t.format == "jsonl":
 		_, err = fmt.Fprintf(c.t.out, "%s\n", line)
-	case c.format == "name":
+	case c.t.format == "name":
 		_, err = fmt.Fprintln(c.t.out, word("sequence_number"))
-	case c.format == "yaml":
+	case c.t.format == "yaml":
 		var d map[string]any
 		if err = json.Unmarshal(line, &d); err == nil {
-			err = c.print(nil, []map[string]any{d}, nil)
+			err = c.t.print(nil, []map[string]any{d}, nil)
 		}
 	default:
 		if first {

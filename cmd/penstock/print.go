@@ -5,48 +5,76 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // print writes rows in the format that was asked for: cells of a table, or the
 // documents themselves; name is the first cell alone.
-func (c *client) print(head []string, docs []map[string]any, row func(map[string]any) []string) error {
-	switch c.format {
+func (t *terminal) print(head []string, docs []map[string]any, row func(map[string]any) []string) error {
+	switch t.format {
 	case "json":
-		text, err := json.MarshalIndent(docs, "", "  ")
-		if err != nil {
-			return err
+		if docs == nil {
+			docs = []map[string]any{} // a script counts on an array
 		}
-		_, err = fmt.Fprintln(c.t.out, string(text))
-		return err
-	case "jsonl":
-		for _, d := range docs {
-			text, err := json.Marshal(d)
-			if err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintln(c.t.out, string(text)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.encode(docs)
 	case "yaml":
-		return yaml.NewEncoder(c.t.out).Encode(docs)
-	case "name":
+		return t.encode(docs)
+	case "jsonl", "name":
 		for _, d := range docs {
-			if _, err := fmt.Fprintln(c.t.out, row(d)[0]); err != nil {
+			if err := t.printOne(d, row); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(c.t.out, 0, 4, 3, ' ', 0)
+	w := tabwriter.NewWriter(t.out, 0, 4, 3, ' ', 0)
 	fmt.Fprintln(w, strings.ToUpper(strings.Join(head, "\t")))
 	for _, d := range docs {
 		fmt.Fprintln(w, strings.Join(row(d), "\t"))
 	}
 	return w.Flush()
+}
+
+// printOne writes a document that stands alone: an object in JSON, and for people all of
+// its members.
+func (t *terminal) printOne(d map[string]any, row func(map[string]any) []string) error {
+	switch t.format {
+	case "name":
+		_, err := fmt.Fprintln(t.out, row(d)[0])
+		return err
+	case "jsonl":
+		text, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(t.out, string(text))
+		return err
+	}
+	return t.encode(d)
+}
+
+func (t *terminal) encode(v any) error {
+	if t.format != "json" {
+		e := yaml.NewEncoder(t.out)
+		e.SetIndent(2)
+		return e.Encode(v)
+	}
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(t.out, string(text))
+	return err
+}
+
+// result prints what a command made: a row of a table, or the document.
+func (t *terminal) result(head []string, d map[string]any, row func(map[string]any) []string) error {
+	if t.format == "table" {
+		return t.print(head, []map[string]any{d}, row)
+	}
+	return t.printOne(d, row)
 }
 
 // text is a member of a document as a cell.
@@ -72,4 +100,12 @@ func text(d map[string]any, key string) string {
 func number(d map[string]any, key string) float64 {
 	v, _ := d[key].(float64)
 	return v
+}
+
+// instant is a time as documents have it, RFC 3339 in UTC; nil when there is none.
+func instant(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(time.RFC3339)
 }

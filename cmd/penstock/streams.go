@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"penstock/internal/quantity"
 )
@@ -23,30 +21,31 @@ func streamCommand(t *terminal) *cobra.Command {
 	c := &client{t: t}
 	cmd := &cobra.Command{Use: "stream", Short: "List, show, create and remove streams"}
 	c.bind(cmd)
-	var prefix, keep string
-	ls := &cobra.Command{Use: "ls", Short: "List streams", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	var prefix string
+	keep := duration("24h")
+	ls := &cobra.Command{Use: "ls", Short: "List streams", Args: cobra.NoArgs, Example: "  penstock stream ls --prefix gate- -o name", RunE: func(cmd *cobra.Command, _ []string) error {
 		docs, err := c.streams(cmd.Context(), prefix)
 		if err != nil {
 			return err
 		}
-		return c.print(streamHead, docs, streamRow)
+		return c.t.print(streamHead, docs, streamRow)
 	}}
 	ls.Flags().StringVar(&prefix, "prefix", "", "only names that begin so")
-	info := &cobra.Command{Use: "info NAME", Short: "Show one stream", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var d map[string]any
-		if err := c.call(cmd.Context(), http.MethodGet, streamPath(args[0]), nil, nil, &d); err != nil {
-			return err
-		}
-		if c.format == "table" {
-			c.format = "yaml"
-		}
-		return c.print(streamHead, []map[string]any{d}, streamRow)
-	}}
-	create := &cobra.Command{Use: "create NAME", Short: "Create a stream to push to", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return c.create(cmd.Context(), map[string]any{"name": args[0], "retention": keep})
-	}}
-	create.Flags().StringVar(&keep, "retention", "24h", "how long media is kept, 1h to 3650d")
-	rm := &cobra.Command{Use: "rm NAME...", Short: "Delete streams and their recordings", Args: atLeast(1), RunE: c.remove}
+	info := &cobra.Command{Use: "info NAME", Short: "Show one stream", Args: cobra.ExactArgs(1), Example: "  penstock stream info front-door -o json",
+		ValidArgsFunction: c.streamNames(1), RunE: func(cmd *cobra.Command, args []string) error {
+			var d map[string]any
+			if err := c.call(cmd.Context(), http.MethodGet, streamPath(args[0]), nil, nil, &d); err != nil {
+				return err
+			}
+			return c.t.printOne(d, streamRow)
+		}}
+	create := &cobra.Command{Use: "create NAME", Short: "Create a stream to push to", Args: cobra.ExactArgs(1), Example: "  penstock stream create front-door --retention 30d",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.create(cmd.Context(), map[string]any{"name": args[0], "retention": string(keep)})
+		}}
+	create.Flags().Var(&keep, "retention", "how long media is kept, 1h to 3650d")
+	rm := &cobra.Command{Use: "rm NAME...", Short: "Delete streams and their recordings", Args: cobra.MinimumNArgs(1), Example: "  penstock stream rm front-door",
+		ValidArgsFunction: c.streamNames(0), RunE: c.remove}
 	cmd.AddCommand(ls, info, create, rm)
 	return cmd
 }
@@ -83,7 +82,7 @@ func (c *client) create(ctx context.Context, body map[string]any) error {
 	if err := c.call(ctx, http.MethodPost, "/v1/streams", nil, body, &d); err != nil {
 		return err
 	}
-	return c.print(streamHead, []map[string]any{d}, streamRow)
+	return c.t.result(streamHead, d, streamRow)
 }
 
 // remove deletes each stream named; that some could not be is exit code 6.
@@ -94,136 +93,40 @@ func (c *client) remove(cmd *cobra.Command, names []string) error {
 			errs = append(errs, err)
 		}
 	}
-	if len(errs) > 0 && len(errs) < len(names) {
-		return partly{errors.Join(errs...)}
-	}
-	return errors.Join(errs...)
-}
-
-func cameraCommand(t *terminal) *cobra.Command {
-	c := &client{t: t}
-	cmd := &cobra.Command{Use: "camera", Short: "Find, test, add and remove cameras"}
-	c.bind(cmd)
-	var user, password, transport, keep string
-	flags := func(cmd *cobra.Command) {
-		cmd.Flags().StringVar(&user, "user", "", "user name at the camera")
-		cmd.Flags().StringVar(&password, "password-file", "", "file with the password; - asks, or reads standard input")
-		cmd.Flags().StringVar(&transport, "transport", "auto", "auto, tcp or udp")
-	}
-	source := func(address string) (map[string]any, error) {
-		secret, err := t.secret(password, "password of the camera: ")
-		return map[string]any{"url": address, "username": user, "password": secret, "transport": transport}, err
-	}
-	find := &cobra.Command{Use: "find", Short: "Look for ONVIF cameras on the server's network", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		var found struct{ Cameras []map[string]any }
-		if err := c.call(cmd.Context(), http.MethodPost, "/v1/discover", nil, map[string]any{}, &found); err != nil {
-			return err
-		}
-		return c.print([]string{"name", "address", "device service"}, found.Cameras, func(d map[string]any) []string {
-			return []string{text(d, "name"), text(d, "address"), text(d, "xaddr")}
-		})
-	}}
-	test := &cobra.Command{Use: "test URL", Short: "Try a camera step by step", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		src, err := source(args[0])
-		if err != nil {
-			return err
-		}
-		return c.probe(cmd.Context(), src)
-	}}
-	add := &cobra.Command{Use: "add NAME URL", Short: "Record a camera", Args: exactly(2), RunE: func(cmd *cobra.Command, args []string) error {
-		src, err := source(args[1])
-		if err != nil {
-			return err
-		}
-		return c.create(cmd.Context(), map[string]any{"name": args[0], "retention": keep, "source": src})
-	}}
-	add.Flags().StringVar(&keep, "retention", "24h", "how long media is kept, 1h to 3650d")
-	flags(test)
-	flags(add)
-	ls := &cobra.Command{Use: "ls", Short: "List cameras", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		docs, err := c.streams(cmd.Context(), "")
-		if err != nil {
-			return err
-		}
-		pulled := docs[:0]
-		for _, d := range docs {
-			if d["source"] != nil {
-				pulled = append(pulled, d)
-			}
-		}
-		return c.print(streamHead, pulled, streamRow)
-	}}
-	rm := &cobra.Command{Use: "rm NAME...", Short: "Remove cameras and their recordings", Args: atLeast(1), RunE: c.remove}
-	cmd.AddCommand(find, test, add, ls, rm)
-	return cmd
-}
-
-// probe prints each step of the ladder as it is taken.
-func (c *client) probe(ctx context.Context, body map[string]any) error {
-	res, err := c.open(ctx, http.MethodPost, "/v1/probe", nil, body, http.Header{"Accept": {"application/x-ndjson"}})
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	lines := json.NewDecoder(io.LimitReader(res.Body, answerLimit))
-	for {
-		var line struct {
-			Step, Detail, Try string
-			OK                bool
-			Report            map[string]any
-		}
-		if err := lines.Decode(&line); err != nil {
-			return fmt.Errorf("read the ladder: %w", err)
-		}
-		if line.Report != nil {
-			if c.format != "table" {
-				return c.print(nil, []map[string]any{line.Report}, func(d map[string]any) []string { return []string{text(d, "url")} })
-			}
-			if ok, _ := line.Report["ok"].(bool); !ok {
-				return errors.New("the camera cannot be recorded as it is")
-			}
-			return nil
-		}
-		if c.format == "table" {
-			mark := "ok  "
-			if !line.OK {
-				mark = "FAIL"
-			}
-			fmt.Fprintf(c.t.out, "%s  %-17s %s\n", mark, line.Step, line.Detail)
-			if line.Try != "" {
-				fmt.Fprintf(c.t.out, "      try: %s\n", line.Try)
-			}
-		}
-	}
+	return some(errs, len(names))
 }
 
 func clipCommand(t *terminal) *cobra.Command {
 	c := &client{t: t}
-	var start, end, file string
-	cmd := &cobra.Command{Use: "clip NAME", Short: "Save a window of a recording as one MP4", Args: exactly(1),
+	var file string
+	start, end := moment("-1m"), moment("now")
+	cmd := &cobra.Command{Use: "clip NAME", Short: "Save a window of a recording as one MP4", Args: cobra.ExactArgs(1), ValidArgsFunction: c.streamNames(1),
 		Example: "  penstock clip front-door --start -10m --end -8m --file door.mp4",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.download(cmd.Context(), streamPath(args[0], "/clip.mp4"), url.Values{"start": {start}, "end": {end}}, name(file, args[0]+".mp4"))
+			return c.download(cmd.Context(), streamPath(args[0], "/clip.mp4"), url.Values{"start": {string(start)}, "end": {string(end)}}, name(file, args[0]+".mp4"))
 		}}
 	c.bind(cmd)
-	cmd.Flags().StringVar(&start, "start", "-1m", "RFC 3339, or before now: -10m")
-	cmd.Flags().StringVar(&end, "end", "now", "RFC 3339, or before now: -8m")
+	cmd.Flags().Var(&start, "start", "RFC 3339, or before now: -10m")
+	cmd.Flags().Var(&end, "end", "RFC 3339, or before now: -8m")
 	cmd.Flags().StringVar(&file, "file", "", "where to; - is standard output (NAME.mp4)")
 	return cmd
 }
 
 func snapshotCommand(t *terminal) *cobra.Command {
 	c := &client{t: t}
-	var at, file string
-	cmd := &cobra.Command{Use: "snapshot NAME", Short: "Save one picture as JPEG", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		q := url.Values{}
-		if at != "" {
-			q.Set("at", at)
-		}
-		return c.download(cmd.Context(), streamPath(args[0], "/still.jpg"), q, name(file, args[0]+".jpg"))
-	}}
+	var at moment
+	var file string
+	cmd := &cobra.Command{Use: "snapshot NAME", Short: "Save one picture as JPEG", Args: cobra.ExactArgs(1), ValidArgsFunction: c.streamNames(1),
+		Example: "  penstock snapshot front-door --at -5m --file door.jpg",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{}
+			if at != "" {
+				q.Set("at", string(at))
+			}
+			return c.download(cmd.Context(), streamPath(args[0], "/still.jpg"), q, name(file, args[0]+".jpg"))
+		}}
 	c.bind(cmd)
-	cmd.Flags().StringVar(&at, "at", "", "RFC 3339, or before now: -10m (newest)")
+	cmd.Flags().Var(&at, "at", "RFC 3339, or before now: -10m (newest)")
 	cmd.Flags().StringVar(&file, "file", "", "where to; - is standard output (NAME.jpg)")
 	return cmd
 }
@@ -252,7 +155,7 @@ func (c *client) download(ctx context.Context, path string, q url.Values, file s
 		return err
 	}
 	var to io.Writer = f
-	if e, ok := c.t.err.(*os.File); ok && term.IsTerminal(int(e.Fd())) {
+	if e, ok := c.t.err.(*os.File); ok && !c.t.quiet && c.t.lively(e) {
 		bar := progressbar.NewOptions64(res.ContentLength, progressbar.OptionSetWriter(e), progressbar.OptionShowBytes(true),
 			progressbar.OptionSetDescription(file), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 		to = io.MultiWriter(f, bar)
@@ -264,31 +167,23 @@ func (c *client) download(ctx context.Context, path string, q url.Values, file s
 	if err := os.Rename(part, file); err != nil {
 		return err
 	}
+	return c.saved(file, n, res.Header)
+}
+
+// saved tells what a file holds.
+func (c *client) saved(file string, n int64, h http.Header) error {
+	d := map[string]any{"file": file, "bytes": n}
 	var notes []string
-	for _, h := range []string{"X-Penstock-Start", "X-Penstock-End", "X-Penstock-Coverage"} {
-		if v := res.Header.Get(h); v != "" {
-			notes = append(notes, strings.ToLower(strings.TrimPrefix(h, "X-Penstock-"))+" "+v)
+	for _, name := range []string{"X-Penstock-Time", "X-Penstock-Start", "X-Penstock-End", "X-Penstock-Coverage"} {
+		if v := h.Get(name); v != "" {
+			word := strings.ToLower(strings.TrimPrefix(name, "X-Penstock-"))
+			d[word] = v
+			notes = append(notes, word+" "+v)
 		}
 	}
-	fmt.Fprintf(c.t.err, "%s: %s %s\n", file, quantity.Bytes(n), strings.Join(notes, ", "))
+	if c.t.format != "table" {
+		return c.t.printOne(d, func(map[string]any) []string { return []string{file} })
+	}
+	c.t.say("%s: %s %s", file, quantity.Bytes(n), strings.Join(notes, ", "))
 	return nil
-}
-
-// exactly and atLeast are cobra's checks, as usage errors.
-func exactly(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return usageError{err}
-		}
-		return nil
-	}
-}
-
-func atLeast(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.MinimumNArgs(n)(cmd, args); err != nil {
-			return usageError{err}
-		}
-		return nil
-	}
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"penstock/internal/fault"
+)
+
+// strict makes every command of the tree refuse what it does not know, as a mistake in
+// usage: cobra prints help for it and calls that a success.
+func strict(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
+		for _, shell := range c.Commands() {
+			shell.Example = "  penstock completion " + shell.Name()
+		}
+	}
+	root.SetFlagErrorFunc(mistyped)
+	each(root, func(cmd *cobra.Command) {
+		if !cmd.Runnable() {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, subcommandOf
+			return
+		}
+		if check := cmd.Args; check != nil {
+			cmd.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return mistyped(cmd, err)
+				}
+				return nil
+			}
+		}
+	})
+}
+
+// each visits a command and all below it.
+func each(cmd *cobra.Command, visit func(*cobra.Command)) {
+	for _, c := range cmd.Commands() {
+		each(c, visit)
+	}
+	visit(cmd)
+}
+
+func mistyped(cmd *cobra.Command, err error) error {
+	return usageError{&fault.Error{Kind: fault.Invalid, Err: err, Hint: cmd.CommandPath() + " --help"}}
+}
+
+// subcommandOf is what a command does that only has others below it.
+func subcommandOf(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	hint := cmd.CommandPath() + " --help"
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		hint = cmd.CommandPath() + " " + like[0]
+	}
+	return usageError{fault.New(fault.Invalid, "find command", cmd.CommandPath()+" "+args[0], "there is none").WithHint(hint)}
+}
+
+// must is for what only a mistake in this program can break.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func versionCommand(t *terminal) *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Example: "  penstock version -o json",
+		RunE: func(*cobra.Command, []string) error {
+			if t.format == "table" {
+				_, err := fmt.Fprintln(t.out, version)
+				return err
+			}
+			d := map[string]any{"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}
+			if b, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range b.Settings {
+					if s.Key == "vcs.revision" {
+						d["revision"] = s.Value
+					}
+				}
+			}
+			return t.printOne(d, func(d map[string]any) []string { return []string{text(d, "version")} })
+		}}
+}
