@@ -20,16 +20,7 @@ func Services() []string {
 // endless one. fault.Invalid: the signature cannot be read; fault.Unauthentic: unknown
 // key, wrong signature, or a clock more than 5 minutes off, in the words SDKs look for.
 func (a *Authority) Signed(ctx context.Context, r *http.Request, body []byte, remote string) (Principal, error) {
-	s, err := sigv4.Parse(r)
-	if err != nil {
-		a.gauges.failed("sigv4")
-		return Principal{}, err
-	}
-	if !slices.Contains(Services(), s.Service) {
-		a.gauges.failed("sigv4")
-		return Principal{}, fault.New(fault.Unauthentic, "check signature", "", "Credential should be scoped to correct service")
-	}
-	k, err := a.signingKey(ctx, s.AccessKey)
+	s, k, err := a.signer(ctx, r)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -39,6 +30,29 @@ func (a *Authority) Signed(ctx context.Context, r *http.Request, body []byte, re
 	}
 	a.touch(k.ID, remote)
 	return k.principal("sigv4"), nil
+}
+
+// signer reads the signature of r and finds the key that it names.
+func (a *Authority) signer(ctx context.Context, r *http.Request) (*sigv4.Signature, *key, error) {
+	s, err := sigv4.Parse(r)
+	if err != nil {
+		a.gauges.failed("sigv4")
+		return nil, nil, err
+	}
+	if !slices.Contains(Services(), s.Service) {
+		a.gauges.failed("sigv4")
+		return nil, nil, fault.New(fault.Unauthentic, "check signature", "", "Credential should be scoped to correct service")
+	}
+	k, err := a.signingKey(ctx, s.AccessKey)
+	return s, k, err
+}
+
+// Vouch says of a request whose body is not there yet whether its signature can be good: it
+// can be read and names a key that there is. The faults are those of Signed. It proves
+// nothing.
+func (a *Authority) Vouch(ctx context.Context, r *http.Request) error {
+	_, _, err := a.signer(ctx, r)
+	return err
 }
 
 // verify checks a signature with a key that was derived for an earlier request of the same

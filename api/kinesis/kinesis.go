@@ -99,8 +99,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	s.wire, err = awsjson.New(awsjson.Config{
-		Services:     []awsjson.Service{{Model: shape.Model(), Handlers: s.handlers()}},
-		Authenticate: s.authenticate, Exception: exception, Observe: s.observe,
+		Services: []awsjson.Service{{Model: shape.Model(), Handlers: s.handlers()}},
+		Vouch:    s.vouch, Authenticate: s.authenticate, Exception: exception, Observe: s.observe,
 		Now: c.Clock.Now, Rand: c.Rand, Logger: c.Logger,
 	})
 	return s, err
@@ -119,15 +119,30 @@ type caller struct {
 
 type callerKey struct{}
 
+// remoteOf is the address that a request came from, without the port.
+func remoteOf(c *awsjson.Call) string {
+	remote, _, err := net.SplitHostPort(c.Request.RemoteAddr)
+	if err != nil {
+		return c.Request.RemoteAddr
+	}
+	return remote
+}
+
+// vouch says whether the key is there that a request names.
+func (s *Server) vouch(ctx context.Context, c *awsjson.Call) error {
+	err := s.c.Auth.Vouch(ctx, c.Request)
+	if err != nil {
+		s.c.Auth.Note(ctx, auth.Principal{}, auth.Deed{Action: auth.Action("kinesis:" + c.Operation), Remote: remoteOf(c), Err: err})
+	}
+	return err
+}
+
 // authenticate checks the signature over the whole body.
 func (s *Server) authenticate(ctx context.Context, c *awsjson.Call, body []byte) (context.Context, error) {
 	if body == nil {
 		body = []byte{}
 	}
-	remote, _, err := net.SplitHostPort(c.Request.RemoteAddr)
-	if err != nil {
-		remote = c.Request.RemoteAddr
-	}
+	remote := remoteOf(c)
 	p, err := s.c.Auth.Signed(ctx, c.Request, body, remote)
 	if err != nil {
 		s.c.Auth.Note(ctx, p, auth.Deed{Action: auth.Action("kinesis:" + c.Operation), Remote: remote, Err: err})

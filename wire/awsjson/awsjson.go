@@ -147,7 +147,12 @@ type Config struct {
 	// only for requests that carry a signature with all its parts (spec 2.6, 2.7). nil:
 	// any such request may pass.
 	Authenticate func(ctx context.Context, c *Call, body []byte) (context.Context, error)
-	// Exception words an error of Authenticate or of a handler that is no *Error. nil, or
+	// Vouch says from the headers alone whether there is somebody who can have signed a
+	// request, before more of its body is kept than a stranger's may be: one of more than 64
+	// KiB, or any while bodies hold more than 64 MiB. An error is the answer; what comes of
+	// the body is thrown away. nil: whoever names all parts of a signature is believed.
+	Vouch func(ctx context.Context, c *Call) error
+	// Exception words an error of Vouch, Authenticate or of a handler that is no *Error. nil, or
 	// a nil answer: Internal.
 	Exception func(c *Call, err error) *Error
 	// Observe hears of every answer, on the request's goroutine, Call.Operation being

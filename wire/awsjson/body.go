@@ -73,28 +73,53 @@ const (
 	answerAtOnce = 64 << 10
 )
 
-// readBody reads r's body into a buffer of the pools. Memory follows what has arrived,
+// What bodies may hold whose signers nobody has asked about: one, and all together. Past
+// that a key that exists must be named, so that strangers cannot take the whole budget.
+const (
+	strangerMost  = 64 << 10
+	strangersMost = 64 << 20
+)
+
+// strangerError is why more of a body is not kept.
+type strangerError struct{ error }
+
+// room takes n bytes of the budget for the body.
+func (x *exchange) room(n int) error {
+	if !x.vouched && (n > strangerMost || x.budget.held.Load()+int64(n) > strangersMost) {
+		if err := x.vouch(); err != nil {
+			return &strangerError{err}
+		}
+		x.vouched = true
+	}
+	if !x.budget.take(n) {
+		return errBudget
+	}
+	return nil
+}
+
+// readBody reads the body into a buffer of the pools. Memory follows what has arrived,
 // not what the header promises, beyond the first 64 KiB.
-func (s *Server) readBody(r *http.Request) ([]byte, error) {
+func (x *exchange) readBody() ([]byte, error) {
+	s, r := x.Server, x.r
 	if r.ContentLength > s.config.MaxBody {
 		return nil, errTooLarge
 	}
 	first := 1 << 10
 	if r.ContentLength > 0 {
-		first = int(min(r.ContentLength+1, 64<<10)) // one more, to read the end without growing
+		first = int(min(r.ContentLength+1, strangerMost)) // one more, to read the end without growing
 	}
 	b := s.pools.get(first)
-	if !s.budget.take(cap(b)) {
+	if err := x.room(cap(b)); err != nil {
 		s.pools.put(b)
-		return nil, errBudget
+		return nil, err
 	}
 	for {
 		if len(b) == cap(b) {
 			bigger := s.pools.get(s.nextSize(r, cap(b)))
-			if !s.budget.take(cap(bigger)) {
+			if err := x.room(cap(bigger)); err != nil {
 				s.pools.put(bigger)
 				s.release(b)
-				return nil, errBudget
+				return nil, err
 			}
 			bigger = append(bigger, b...)
 			s.release(b)
@@ -122,6 +147,17 @@ func (s *Server) nextSize(r *http.Request, have int) int {
 		return max(int(r.ContentLength)+1, have+1)
 	}
 	return have * 2
+}
+
+// drain reads what is left of a body that is not kept, for clients that read an answer
+// only when all is sent. One who waits to be told to send it need not.
+func (x *exchange) drain() {
+	if x.r.Header.Get("Expect") != "" {
+		return
+	}
+	if n, err := io.CopyN(io.Discard, x.r.Body, x.config.MaxBody); err == nil && n == x.config.MaxBody {
+		x.w.Header().Set("Connection", "close")
+	}
 }
 
 func (s *Server) release(b []byte) {

@@ -96,6 +96,8 @@ type exchange struct {
 	start time.Time
 	coral bool // answer in the old application/json form
 
+	vouched bool // the signer that the headers name exists
+
 	answered bool // the status is sent
 }
 
@@ -151,17 +153,28 @@ func (x *exchange) serve() {
 	}
 	control := http.NewResponseController(x.w)
 	bounded := control.SetReadDeadline(time.Now().Add(bodyWait)) == nil
-	body, err := x.readBody(x.r)
-	if bounded && err == nil {
+	body, err := x.readBody()
+	content, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
+	content = strings.TrimSpace(content)
+	unknown, stranger := errors.AsType[*strangerError](err)
+	if stranger {
+		x.drain()
+	}
+	if bounded && (err == nil || stranger) {
 		_ = control.SetReadDeadline(time.Time{}) // it could be set, so it can be taken back
 	}
-	if err != nil {
+	switch {
+	case stranger && content != TypeJSON && content != TypeCBOR && content != typeCoral:
+		x.stranger(service, name)
+		return
+	case stranger:
+		x.strange(content, unknown.error)
+		return
+	case err != nil:
 		x.unread(err)
 		return
 	}
 	x.body, x.out.In = body, len(body)
-	content, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
-	content = strings.TrimSpace(content)
 	switch {
 	case len(body) == 0:
 		x.call.Format = CBOR
@@ -268,6 +281,35 @@ func (x *exchange) unread(err error) {
 	default:
 		x.out.Err = err
 		x.fail(&Error{Type: "RequestTimeoutException", Status: http.StatusRequestTimeout, Message: "The body of the request did not arrive."})
+	}
+}
+
+// vouch asks whether there is somebody who can have signed the request.
+func (x *exchange) vouch() error {
+	if e := unsigned(x.r); e != nil {
+		return e
+	}
+	if x.config.Vouch == nil {
+		return nil
+	}
+	return x.config.Vouch(x.r.Context(), &x.call)
+}
+
+// strange answers who is not known and sent more than is kept of a stranger's body. Whether
+// that is one of its type is not looked at, else the order is that of dispatch.
+func (x *exchange) strange(content string, err error) {
+	if content == TypeCBOR {
+		x.call.Format = CBOR
+	}
+	switch {
+	case content == typeCoral:
+		x.coral = true
+		x.fail(&Error{Type: "UnknownOperationException", Status: http.StatusNotFound})
+	case x.op == nil:
+		x.fail(&Error{Type: "UnknownOperationException"})
+	default:
+		x.out.Err = err
+		x.fail(x.exception(err))
 	}
 }
 

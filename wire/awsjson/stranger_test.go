@@ -1,0 +1,121 @@
+package awsjson
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// watched is a body of n bytes that notes how much of all bodies is held while it comes.
+type watched struct {
+	s    *Server
+	left int
+	most int64
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.most = max(w.most, w.s.budget.held.Load())
+	n := min(len(p), w.left)
+	if w.left -= n; n == 0 {
+		return 0, io.EOF
+	}
+	for i := range n {
+		p[i] = ' '
+	}
+	return n, nil
+}
+
+func TestWhatStrangersSendIsNotKept(t *testing.T) {
+	const mebi = 1 << 20
+	asked := 0
+	s := toyServer(t, func(c *Config) {
+		c.Vouch = func(_ context.Context, call *Call) error {
+			asked++
+			if call.Request.Header.Get("Authorization") != "AWS4-HMAC-SHA256 Credential=known, SignedHeaders=b, Signature=c" {
+				return NewError("UnrecognizedClientException", "who?")
+			}
+			return nil
+		}
+	})
+	const unknown = "AWS4-HMAC-SHA256 Credential=unknown, SignedHeaders=b, Signature=c"
+	for _, c := range []struct {
+		name, auth, target, content string
+		size                        int
+		crowd                       int // bytes that others hold
+		status                      int
+		want                        string
+	}{
+		{"unsigned", "", "Toy_20260101.Nothing", TypeJSON, mebi, 0, 400, `{"__type":"MissingAuthenticationTokenException","message":"Missing Authentication Token"}`},
+		{"half signed", "AWS4-HMAC-SHA256 Credential=a", "Toy_20260101.Nothing", TypeJSON, mebi, 0, 400, `IncompleteSignatureException`},
+		{"an unknown key", unknown, "Toy_20260101.Nothing", TypeJSON, mebi, 0, 400, `{"__type":"UnrecognizedClientException","message":"who?"}`},
+		{"an unknown key, CBOR", unknown, "Toy_20260101.Nothing", TypeCBOR, mebi, 0, 400, "f__typex\x1bUnrecognizedClientException"},
+		{"an unknown operation", unknown, "Toy_20260101.Other", TypeJSON, mebi, 0, 400, `{"__type":"UnknownOperationException"}`},
+		{"the old form", unknown, "Toy_20260101.Nothing", typeCoral, mebi, 0, 404, `UnknownOperationException`},
+		{"an unknown type", "", "Toy_20260101.Nothing", "text/xml", mebi, 0, 403, `<MissingAuthenticationTokenException>`},
+		{"more than is taken", unknown, "Toy_20260101.Nothing", TypeJSON, 20 * mebi, 0, 400, `UnrecognizedClientException`},
+		{"an unknown key, little, and nobody there", unknown, "Toy_20260101.Nothing", TypeJSON, 100, 0, 400, `{"__type":"SerializationException"}`},
+		{"an unknown key, little, in a crowd", unknown, "Toy_20260101.Nothing", TypeJSON, 100, strangersMost, 400, `UnrecognizedClientException`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s.budget.take(c.crowd)
+			defer s.budget.give(c.crowd)
+			body := &watched{s: s, left: c.size}
+			r := httptest.NewRequest(http.MethodPost, "/", endless{body})
+			r.Header.Set("X-Amz-Target", c.target)
+			r.Header.Set("Content-Type", c.content)
+			if c.auth != "" {
+				r.Header.Set("Authorization", c.auth)
+				r.Header.Set("X-Amz-Date", "20260101T000000Z")
+			}
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.want) {
+				t.Errorf("%d %q", w.Code, w.Body)
+			}
+			if held := body.most - int64(c.crowd); held > strangerMost {
+				t.Errorf("%d bytes were kept", held)
+			}
+			if cut := w.Header().Get("Connection") == "close"; body.left > 0 != cut {
+				t.Errorf("%d bytes were not read, and the connection is cut: %v", body.left, cut)
+			}
+		})
+	}
+	before := asked
+	for _, size := range []int{100, mebi} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{"+strings.Repeat(" ", size)+"}"))
+		r.Header.Set("X-Amz-Target", "Toy_20260101.Nothing")
+		r.Header.Set("Content-Type", TypeJSON)
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=known, SignedHeaders=b, Signature=c")
+		r.Header.Set("X-Amz-Date", "20260101T000000Z")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			t.Errorf("%d bytes of a known key: %d %s", size, w.Code, w.Body)
+		}
+	}
+	if asked-before != 1 {
+		t.Errorf("asked %d times for one large body and one little", asked-before)
+	}
+	if n := s.budget.held.Load(); n != 0 {
+		t.Errorf("%d bytes are still counted", n)
+	}
+}
+
+func TestWhoWaitsToSendIsAnsweredAtOnce(t *testing.T) {
+	s := toyServer(t, nil)
+	body := &watched{s: s, left: 1 << 20}
+	r := httptest.NewRequest(http.MethodPost, "/", body)
+	r.ContentLength = 1 << 20
+	r.Header.Set("Expect", "100-continue")
+	r.Header.Set("X-Amz-Target", "Toy_20260101.Nothing")
+	r.Header.Set("Content-Type", TypeJSON)
+	w := httptest.NewRecorder()
+	s.budget.take(strangersMost)
+	s.ServeHTTP(w, r)
+	if w.Code != 400 || body.left != 1<<20 {
+		t.Errorf("%d %s; %d bytes were not read", w.Code, w.Body, body.left)
+	}
+}
