@@ -37,6 +37,8 @@ type Conn struct {
 	empty   int       // looks in a row that found nothing
 	lowat   bool      // the kernel was told to stay silent for little data
 	up      []byte    // bytes for Read to return before it looks at anything else
+	room    int       // bytes that Read may return yet, when bounded
+	bounded bool
 	rest    []byte    // came, but not taken apart yet
 	coming  []byte    // what came behind the frame that the handler is looking at
 	err     error     // final
@@ -85,6 +87,18 @@ func (c *Conn) Allow(silence time.Duration) {
 	c.last.Store(c.poller.clock.Now().UnixNano())
 	c.poller.guard(c)
 }
+
+// Bound lets Read return no more than most bytes from now on, and then end the
+// connection; 0: as many as come. What a peer says before it has proved who it is must
+// not fill the memory of whoever takes its messages apart.
+func (c *Conn) Bound(most int) {
+	c.mu.Lock()
+	c.room, c.bounded = most, most > 0
+	c.mu.Unlock()
+}
+
+// errTalks ends a connection that says more than Bound lets it.
+var errTalks = errors.New("too many words before a sign-in")
 
 // patience is how long the connection may be silent.
 func (c *Conn) patience() time.Duration { return time.Duration(c.quiet.Load()) }
@@ -166,6 +180,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		if len(c.up) > 0 {
 			n := copy(p, c.up)
+			if c.room -= n; c.bounded && c.room < 0 {
+				c.err = errTalks
+				c.mu.Unlock()
+				return 0, errTalks
+			}
 			c.up = c.up[n:]
 			if len(c.up) == 0 {
 				c.up = nil

@@ -1,6 +1,7 @@
 package interleaved
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -53,12 +54,8 @@ func NewPoller(c Config) *Poller {
 	if p.tick <= 0 {
 		p.tick = DefaultTick
 	}
-	if p.clock == nil {
-		p.clock = host.System{}
-	}
-	if p.logger == nil {
-		p.logger = slog.New(slog.DiscardHandler)
-	}
+	p.clock = cmp.Or[host.Clock](p.clock, host.System{})
+	p.logger = cmp.Or(p.logger, slog.New(slog.DiscardHandler))
 	p.scratch.New = func() any { b := make([]byte, scratchSize); return &b }
 	return p
 }

@@ -339,7 +339,7 @@ func TestSessionOfAnotherConnection(t *testing.T) {
 	w.ask("SETUP", w.base+"/trackID=0", "", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")
 	thief := dial(t, s, "door")
 	thief.sess = w.sess
-	if code, _, _ := thief.ask("RECORD", thief.base, ""); code != 403 {
+	if code, _, _ := thief.ask("RECORD", thief.base, ""); code != 454 {
 		t.Fatalf("%d", code)
 	}
 }

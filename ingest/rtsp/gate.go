@@ -83,6 +83,7 @@ func (g *gate) accept(ln net.Listener, secure *tls.Config) {
 		}
 		tapped := g.s.poller.Conn(c)
 		tapped.Allow(strangerTime)
+		tapped.Bound(strangerBytes)
 		select {
 		case g.conns <- tapped:
 		case <-g.done:

@@ -39,6 +39,7 @@ type caller struct {
 	pending func() // to be done when the answer at hand was made
 	setup   *push  // a SETUP of it is being answered
 	sight   *sight // what DESCRIBE showed
+	session string // the session that was begun here
 }
 
 func callerOf(c *gortsplib.ServerConn) *caller {
@@ -77,11 +78,26 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	}
 }
 
+// OnRequest implements gortsplib.ServerHandlerOnRequest. The library lets any connection
+// from the same address end a session over UDP whose name it knows, and names can be read
+// on the way: a session is its connection's.
+func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
+	k := callerOf(c)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if named := req.Header["Session"]; len(named) > 0 && (len(named) > 1 || named[0] != k.session) {
+		req.Header["Session"] = base.HeaderValue{"none of this connection"} // 454
+	}
+}
+
 // OnResponse implements gortsplib.ServerHandlerOnResponse.
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 	res.Header["Server"] = base.HeaderValue{"penstock"}
 	k := callerOf(c)
 	k.mu.Lock()
+	if named := res.Header["Session"]; len(named) == 1 {
+		k.session, _, _ = strings.Cut(named[0], ";")
+	}
 	setup, pending := k.setup, k.pending
 	k.setup, k.pending = nil, nil
 	k.mu.Unlock()
@@ -225,6 +241,7 @@ func (h *handler) authenticate(k *caller, req *base.Request, action Action, path
 	grant, err := h.s.c.Authenticator.Authenticate(h.ctx, ask)
 	if err == nil {
 		k.tap.Allow(knownTime)
+		k.tap.Bound(0)
 		return grant, nil, nil
 	}
 	if fault.Is(err, fault.Unauthentic) {

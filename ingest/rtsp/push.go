@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -199,9 +200,7 @@ func isClosed(c <-chan struct{}) bool {
 // end makes the library close the session, for the reason given.
 func (p *push) end(cause error) {
 	p.mu.Lock()
-	if p.cause == nil {
-		p.cause = cause
-	}
+	p.cause = cmp.Or(p.cause, cause)
 	p.mu.Unlock()
 	p.session.Close()
 }

@@ -22,6 +22,9 @@ import (
 const (
 	// strangerTime is how long a connection that has proved nothing may be silent.
 	strangerTime = 15 * time.Second
+	// strangerBytes is how much it may say: the description of a camera with every codec has
+	// 10 KiB, and is sent twice when the first ANNOUNCE is asked for a password.
+	strangerBytes = 64 << 10
 	// knownTime is the same once someone signed in: setting up a session takes less.
 	knownTime = 75 * time.Second
 	writeTime = 10 * time.Second
