@@ -1,6 +1,7 @@
 package fragments
 
 import (
+	"cmp"
 	"crypto/rand"
 	"io"
 	"log/slog"
@@ -78,37 +79,21 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func orElse[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
 func (c Config) withDefaults() Config {
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	c.Budget = orElse(c.Budget, 512<<20)
-	c.SyncEvery = orElse(c.SyncEvery, 500*time.Millisecond)
-	c.Parallel = orElse(c.Parallel, 4)
-	c.ChunkSpan = orElse(c.ChunkSpan, time.Minute)
-	c.ChunkSize = orElse(c.ChunkSize, 64<<20)
-	c.SpoolLimit = orElse(c.SpoolLimit, 20e9)
-	c.Guarantee = orElse(c.Guarantee, time.Hour)
-	c.CacheSize = orElse(c.CacheSize, 32<<20)
-	c.HourAfter = orElse(c.HourAfter, 10*time.Minute)
-	c.DayAfter = orElse(c.DayAfter, 3*time.Hour)
-	c.MonthAfter = orElse(c.MonthAfter, 48*time.Hour)
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Budget = cmp.Or(c.Budget, 512<<20)
+	c.SyncEvery = cmp.Or(c.SyncEvery, 500*time.Millisecond)
+	c.Parallel = cmp.Or(c.Parallel, 4)
+	c.ChunkSpan = cmp.Or(c.ChunkSpan, time.Minute)
+	c.ChunkSize = cmp.Or(c.ChunkSize, 64<<20)
+	c.SpoolLimit = cmp.Or(c.SpoolLimit, 20e9)
+	c.Guarantee = cmp.Or(c.Guarantee, time.Hour)
+	c.CacheSize = cmp.Or(c.CacheSize, 32<<20)
+	c.HourAfter = cmp.Or(c.HourAfter, 10*time.Minute)
+	c.DayAfter = cmp.Or(c.DayAfter, 3*time.Hour)
+	c.MonthAfter = cmp.Or(c.MonthAfter, 48*time.Hour)
 	return c
 }

@@ -1,6 +1,7 @@
 package fragments
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -102,7 +103,7 @@ type stall struct {
 
 // NewFragmenter returns a Fragmenter for a session with the given tracks.
 func NewFragmenter(cfg FragmenterConfig, tracks []media.Track) *Fragmenter {
-	cfg.Target, cfg.Max = orElse(cfg.Target, defaultTarget), orElse(cfg.Max, defaultMax)
+	cfg.Target, cfg.Max = cmp.Or(cfg.Target, defaultTarget), cmp.Or(cfg.Max, defaultMax)
 	f := &Fragmenter{cfg: cfg, prev: cfg.After, run: cfg.After.Run + 1, newRun: true, broken: true}
 	f.gap, f.gapDetail = cfg.Gap, cfg.GapDetail
 	f.setTracks(tracks)

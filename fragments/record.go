@@ -2,10 +2,12 @@ package fragments
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
 
+	"penstock/internal/fault"
 	"penstock/internal/varint"
 	"penstock/media"
 )
@@ -107,6 +109,27 @@ func (h fileHeader) marshal() []byte {
 	return b
 }
 
+// versionError is the version of a chunk that this program does not read.
+type versionError uint16
+
+func (e versionError) Error() string {
+	return fmt.Sprintf("the chunk has version %d, this penstock reads version %d", uint16(e), chunkVersion)
+}
+
+// refuse is what an operator hears of a chunk that another penstock wrote, or nil when err
+// says something else. Such a chunk is not damaged: nothing is done to it.
+func refuse(op, name string, err error) error {
+	var v versionError
+	if !errors.As(err, &v) {
+		return nil
+	}
+	hint := "the data directory was used by a newer penstock: run that one, or restore a backup"
+	if v < chunkVersion {
+		hint = "use the penstock release that made this data directory, or begin a new one with --data and keep this as it is"
+	}
+	return fault.New(fault.Invalid, op, name, v.Error()).WithHint(hint)
+}
+
 // parseHeader reads the beginning of a chunk from at least headerLen + MaxStream bytes,
 // or the whole of a shorter file.
 func parseHeader(b []byte) (fileHeader, error) {
@@ -114,7 +137,7 @@ func parseHeader(b []byte) (fileHeader, error) {
 		return fileHeader{}, fmt.Errorf("it does not begin like a chunk")
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v != chunkVersion {
-		return fileHeader{}, fmt.Errorf("chunk version %d is not known here", v)
+		return fileHeader{}, versionError(v)
 	}
 	n := int(binary.LittleEndian.Uint16(b[10:]))
 	padded := (n + 7) / 8 * 8

@@ -195,6 +195,9 @@ func (s *Store) reopen(ctx context.Context, stream string, id chunkID) (*chunk, 
 		return nil, fault.Wrap(fault.Internal, "recover chunk", name, errors.Join(err, file.Close()))
 	}
 	sc, err := scan(file, size, scanTail)
+	if other := refuse("recover chunk", name, err); other != nil {
+		return nil, errors.Join(other, file.Close())
+	}
 	if err == nil && (sc.header.stream != stream || sc.header.salt != id.session) {
 		err = errors.New("its header is another chunk's")
 	}

@@ -36,8 +36,12 @@ func (s *Store) minFree(total int64) int64 {
 	if s.cfg.MinFree > 0 {
 		return s.cfg.MinFree
 	}
-	return min(256<<20, total/20)
+	return KeepFree(total)
 }
+
+// KeepFree is the space of a disk of total bytes below which the oldest video is deleted,
+// before what is kept for the metadata.
+func KeepFree(total int64) int64 { return min(256<<20, total/20) }
 
 // claim takes n bytes of the disk for media that is about to be written; give them back
 // once they are. errNoRoom: they are not there. The sweeper hears of it before that.

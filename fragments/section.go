@@ -248,7 +248,7 @@ func unpackIndex(b []byte) (stream string, parts []part, err error) {
 	size := int64(binary.LittleEndian.Uint32(tail))
 	switch {
 	case binary.LittleEndian.Uint16(b[8:]) != indexVersion || binary.LittleEndian.Uint32(tail[8:]) != indexVersion:
-		return "", nil, fmt.Errorf("the version of the index object is not known here")
+		return "", nil, fmt.Errorf("the index object has version %d, this penstock reads version %d", binary.LittleEndian.Uint16(b[8:]), indexVersion)
 	case binary.LittleEndian.Uint32(tail[12:]) != indexTailMagic:
 		return "", nil, fmt.Errorf("the index object is cut off")
 	case n == 0 || n > MaxStream || int64(len(b)) < indexHead+int64(n)+size+indexTail:

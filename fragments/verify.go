@@ -247,6 +247,8 @@ func (v *verifier) chunk(ctx context.Context, r listed) error {
 			for _, e := range sc.entries {
 				have[e.Number] = e
 			}
+		} else if other := refuse("verify chunk", r.key(r.stream), err); other != nil {
+			return other
 		} else {
 			why = err.Error()
 		}
@@ -329,9 +331,37 @@ func Reindex(ctx context.Context, cfg Config, report func(Finding)) (Report, err
 // reindexBatch is how many chunks one transaction of a reindex lists.
 const reindexBatch = 256
 
+// readable refuses a stream whose newest chunk has a version that is not ours, before its
+// index is thrown away.
+func (v *verifier) readable(ctx context.Context, stream string) error {
+	var newest storage.Object
+	var id chunkID
+	for o, err := range v.s.cfg.Bucket.List(ctx, "v/"+stream+"/", "") {
+		if err != nil {
+			return err
+		}
+		if _, at, ok := parseKey(o.Key); ok {
+			newest, id = o, at
+		}
+	}
+	if newest.Key == "" {
+		return nil
+	}
+	src, done, err := v.s.source(ctx, stream, id)
+	if err != nil {
+		return nil // the rebuild reports it
+	}
+	defer done()
+	_, _, err = readFooter(src, newest.Size)
+	return refuse("reindex chunk", newest.Key, err)
+}
+
 // reindex builds a stream's rows anew; hours, days and months are packed from them when
 // the Store runs. Local chunks keep their rows.
 func (v *verifier) reindex(ctx context.Context, stream string) error {
+	if err := v.readable(ctx, stream); err != nil {
+		return err
+	}
 	if err := v.s.emptyTrash(ctx); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -71,21 +72,11 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Readers == 0 {
-		c.Readers = max(4, 2*runtime.GOMAXPROCS(0))
-	}
-	if c.BusyTimeout == 0 {
-		c.BusyTimeout = 5 * time.Second
-	}
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Readers = cmp.Or(c.Readers, max(4, 2*runtime.GOMAXPROCS(0)))
+	c.BusyTimeout = cmp.Or(c.BusyTimeout, 5*time.Second)
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -309,15 +309,16 @@ func TestSchemasGrowByVersions(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		s    meta.Schema
+		text string // with the file's name
 		hint string
 	}{
-		"an older program":     {schema, "newer penstock"},
-		"an edited version":    {meta.Schema{Name: "test", Versions: []string{"CREATE TABLE edited (x)", next.Versions[1]}}, "the penstock release"},
-		"a schema of no name":  {meta.Schema{Versions: []string{"x"}}, ""},
-		"nonsense in a schema": {meta.Schema{Name: "bad", Versions: []string{"CREATE TABLE half (x); nonsense"}}, ""},
+		"an older program":     {schema, `: its "test" tables have version 2, this penstock knows version 1`, "newer penstock"},
+		"an edited version":    {meta.Schema{Name: "test", Versions: []string{"CREATE TABLE edited (x)", next.Versions[1]}}, ": its \"test\" tables are version 1 of an unreleased build", "the penstock release"},
+		"a schema of no name":  {meta.Schema{Versions: []string{"x"}}, "", ""},
+		"nonsense in a schema": {meta.Schema{Name: "bad", Versions: []string{"CREATE TABLE half (x); nonsense"}}, "", ""},
 	} {
 		_, err := meta.Open(t.Context(), meta.Config{Path: p, Schemas: []meta.Schema{c.s}})
-		if err == nil || !strings.Contains(fault.HintOf(err), c.hint) {
+		if err == nil || !strings.Contains(fault.HintOf(err), c.hint) || c.text != "" && !strings.Contains(err.Error(), p+c.text) {
 			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
 		}
 	}

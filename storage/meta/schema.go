@@ -66,22 +66,25 @@ func (db *DB) versions(ctx context.Context, s Schema) (int, error) {
 			return 0, classify("read schema versions", db.cfg.Path, err)
 		}
 		if have++; v != have {
-			return 0, fault.New(fault.Invalid, "migrate", s.Name, fmt.Sprintf("version %d is missing from the store", have))
+			return 0, fault.New(fault.Invalid, "open metadata", db.cfg.Path, fmt.Sprintf("version %d of its %q tables is not noted", have, s.Name)).
+				WithHint("restore a backup of the file")
 		}
 		if v > len(s.Versions) {
 			continue
 		}
 		if d != digest(s.Versions[v-1]) {
-			return 0, fault.New(fault.Invalid, "migrate", s.Name, fmt.Sprintf("version %d is not the one the store was made with", v)).
-				WithHint("use the penstock release that made this data directory")
+			return 0, fault.New(fault.Invalid, "open metadata", db.cfg.Path,
+				fmt.Sprintf("its %q tables are version %d of an unreleased build (%.8s), this penstock has another version %d (%.8s)",
+					s.Name, v, d, v, digest(s.Versions[v-1]))).
+				WithHint("use the penstock release that made this data directory, or begin a new one with --data and keep this as it is")
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return 0, classify("read schema versions", db.cfg.Path, err)
 	}
 	if have > len(s.Versions) {
-		return 0, fault.New(fault.Invalid, "migrate", s.Name,
-			fmt.Sprintf("the store is at version %d, this program knows %d", have, len(s.Versions))).
+		return 0, fault.New(fault.Invalid, "open metadata", db.cfg.Path,
+			fmt.Sprintf("its %q tables have version %d, this penstock knows version %d", s.Name, have, len(s.Versions))).
 			WithHint("the data directory was used by a newer penstock: run that one, or restore a backup")
 	}
 	return have, nil
