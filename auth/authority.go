@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -56,24 +57,12 @@ func Open(ctx context.Context, c Config) (*Authority, error) {
 	if c.Meta == nil {
 		return nil, fault.New(fault.Invalid, "open auth", "", "Config.Meta is missing")
 	}
-	if c.Account == "" {
-		c.Account = DefaultAccount
-	}
-	if c.Region == "" {
-		c.Region = DefaultRegion
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Poll == 0 {
-		c.Poll = time.Second
-	}
+	c.Account = cmp.Or(c.Account, DefaultAccount)
+	c.Region = cmp.Or(c.Region, DefaultRegion)
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Poll = cmp.Or(c.Poll, time.Second)
 	ring, err := newKeyring(c.MasterKey, c.Rand)
 	if err != nil {
 		return nil, err

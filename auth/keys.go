@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/base64"
@@ -55,12 +56,8 @@ type Issued struct {
 
 // CreateKey makes an access key. It is durable when CreateKey returns.
 func (a *Authority) CreateKey(ctx context.Context, n NewKey) (Issued, error) {
-	if n.Account == "" {
-		n.Account = a.config.Account
-	}
-	if n.Name == "" {
-		n.Name = n.Role
-	}
+	n.Account = cmp.Or(n.Account, a.config.Account)
+	n.Name = cmp.Or(n.Name, n.Role)
 	info := KeyInfo{Account: n.Account, Name: n.Name, Role: n.Role, Streams: n.Streams, Policy: n.Policy,
 		Created: a.config.Clock.Now().UTC().Truncate(time.Millisecond), Expires: n.Expires}
 	if err := checkNewKey(info, a.config.Clock.Now()); err != nil {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -55,18 +56,12 @@ type MasterKeyConfig struct {
 // is none. A file that others may read is refused. Two processes that start at once
 // end up with one key.
 func LoadMasterKey(c MasterKeyConfig) (MasterKey, error) {
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
 	if c.Getenv == nil {
 		c.Getenv = os.Getenv
 	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
 	if v := c.Getenv(MasterKeyEnv); v != "" {
 		k, err := parseMasterKey(v)
 		return k, fault.Wrap(fault.Invalid, "read", MasterKeyEnv, err)

@@ -14,6 +14,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,38 +185,27 @@ func New(c Config) (*Producer, error) {
 }
 
 func (c *Config) setDefaults() {
-	or(&c.Region, "us-east-1")
-	if c.Endpoint == "" {
-		c.Endpoint = "https://kinesis." + c.Region + ".amazonaws.com"
-	}
-	or(&c.BufferedTime, bufferedDefault)
-	or(&c.Life, lifeDefault)
-	or(&c.RecordBytes, recordDefault)
-	or(&c.RequestBytes, max(requestDefault, c.RecordBytes))
-	or(&c.RequestRecords, RequestRecordsMax)
-	or(&c.AggregateBytes, min(aggregateDefault, c.RecordBytes))
-	or(&c.PendingBytes, pendingDefault)
-	or(&c.InFlight, inFlightDefault)
-	or(&c.Backoff, backoffDefault)
-	or(&c.BackoffMax, backoffMaxDefault)
-	or(&c.Timeout, timeoutDefault)
+	c.Region = cmp.Or(c.Region, "us-east-1")
+	c.Endpoint = cmp.Or(c.Endpoint, "https://kinesis."+c.Region+".amazonaws.com")
+	c.BufferedTime = cmp.Or(c.BufferedTime, bufferedDefault)
+	c.Life = cmp.Or(c.Life, lifeDefault)
+	c.RecordBytes = cmp.Or(c.RecordBytes, recordDefault)
+	c.RequestBytes = cmp.Or(c.RequestBytes, max(requestDefault, c.RecordBytes))
+	c.RequestRecords = cmp.Or(c.RequestRecords, RequestRecordsMax)
+	c.AggregateBytes = cmp.Or(c.AggregateBytes, min(aggregateDefault, c.RecordBytes))
+	c.PendingBytes = cmp.Or(c.PendingBytes, pendingDefault)
+	c.InFlight = cmp.Or(c.InFlight, inFlightDefault)
+	c.Backoff = cmp.Or(c.Backoff, backoffDefault)
+	c.BackoffMax = cmp.Or(c.BackoffMax, backoffMaxDefault)
+	c.Timeout = cmp.Or(c.Timeout, timeoutDefault)
 	if c.Chance == nil {
 		c.Chance = rand.Float64
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	if c.HTTP == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost = c.InFlight
 		c.HTTP = &http.Client{Transport: t}
-	}
-}
-
-func or[T comparable](v *T, otherwise T) {
-	var zero T
-	if *v == zero {
-		*v = otherwise
 	}
 }
 

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -36,36 +37,21 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func or[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
-
 func (c Config) withDefaults() Config {
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.passed == nil {
 		start := c.Clock.Now()
 		c.passed = func(now time.Time) time.Duration { return now.Sub(start) }
 	}
-	or(&c.Lanes, 1)
-	or(&c.LaneFileSize, 64<<20)
-	or(&c.TailBytes, 64<<20)
-	or(&c.CacheBytes, 64<<20)
-	or(&c.SealAfter, 10*time.Minute)
-	or(&c.CompactSegments, 16)
+	c.Lanes = cmp.Or(c.Lanes, 1)
+	c.LaneFileSize = cmp.Or(c.LaneFileSize, 64<<20)
+	c.TailBytes = cmp.Or(c.TailBytes, 64<<20)
+	c.CacheBytes = cmp.Or(c.CacheBytes, 64<<20)
+	c.SealAfter = cmp.Or(c.SealAfter, 10*time.Minute)
+	c.CompactSegments = cmp.Or(c.CompactSegments, 16)
 	return c
 }
 

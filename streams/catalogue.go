@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -71,21 +72,11 @@ func OpenCatalogue(ctx context.Context, c CatalogueConfig) (*Catalogue, error) {
 	if c.Meta == nil {
 		return nil, fault.New(fault.Invalid, "open catalogue", "", "CatalogueConfig.Meta is missing")
 	}
-	if c.Region == "" {
-		c.Region = "us-east-1"
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Poll == 0 {
-		c.Poll = 2 * time.Second
-	}
+	c.Region = cmp.Or(c.Region, "us-east-1")
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Poll = cmp.Or(c.Poll, 2*time.Second)
 	cat := &Catalogue{config: c, log: c.Logger, watches: map[*Watch]struct{}{}, erasing: make(chan struct{}, 1),
 		byID: map[string]*Stream{}, accounts: map[string][]*Stream{}}
 	return cat, cat.refresh(ctx)

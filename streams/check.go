@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -34,9 +35,7 @@ func (s *Stream) normal() error {
 	if err := CheckName(s.Name); err != nil {
 		return err
 	}
-	if s.Retention == 0 {
-		s.Retention = RetentionDefault
-	}
+	s.Retention = cmp.Or(s.Retention, RetentionDefault)
 	if s.Retention < RetentionMin || s.Retention > RetentionMax {
 		return fault.New(fault.Invalid, "set retention of stream", s.Name,
 			fmt.Sprintf("%v is outside of 1h to 87600h", s.Retention))
@@ -71,9 +70,7 @@ func checkTags(name string, tags map[string]string) error {
 
 // normal returns a copy in which user and password have left the URL.
 func (s Source) normal() (*Source, error) {
-	if s.Transport == "" {
-		s.Transport = Auto
-	}
+	s.Transport = cmp.Or(s.Transport, Auto)
 	if s.Transport != Auto && s.Transport != TCP && s.Transport != UDP {
 		return nil, fault.New(fault.Invalid, "", "", fmt.Sprintf("transport %q; write auto, tcp or udp", s.Transport))
 	}

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,15 +88,9 @@ func (st *stream) absence(e Ending) {
 
 // NewHub returns a Hub. Run watches its producers.
 func NewHub(c HubConfig) *Hub {
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.ListenerBytes == 0 {
-		c.ListenerBytes = ListenerBytes
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.ListenerBytes = cmp.Or(c.ListenerBytes, ListenerBytes)
 	h := &Hub{config: c, clock: c.Clock, log: c.Logger, streams: map[string]*stream{}, erased: map[string]struct{}{}}
 	h.subs.list = map[*Subscription]struct{}{}
 	if c.Registerer != nil {

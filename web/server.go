@@ -7,6 +7,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -116,24 +117,12 @@ func New(c Config) (*Server, error) {
 	if c.Auth == nil || c.Catalogue == nil || c.Hub == nil || c.Store == nil || c.Data == nil {
 		return nil, fault.New(fault.Invalid, "make web server", "", "Auth, Catalogue, Data, Hub and Store are required")
 	}
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Gatherer == nil {
-		c.Gatherer = prometheus.DefaultGatherer
-	}
-	if c.MaxConns == 0 {
-		c.MaxConns = DefaultMaxConns
-	}
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Gatherer = cmp.Or(c.Gatherer, prometheus.DefaultGatherer)
+	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
 	}

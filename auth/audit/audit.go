@@ -9,6 +9,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -89,18 +90,10 @@ var _ auth.Auditor = (*Log)(nil)
 // Open finds the end of the log. A line torn by a crash is cut off; the newest file is
 // verified, older ones are left to Verify. Close it after Run has returned.
 func Open(ctx context.Context, c Config) (*Log, error) {
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Max == 0 {
-		c.Max = FileMax
-	}
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Max = cmp.Or(c.Max, FileMax)
 	l := &Log{c: c, queue: make(chan *auth.AuditEvent, queueMax), prev: strings.Repeat("0", 64)}
 	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "open audit log", c.Dir, err)

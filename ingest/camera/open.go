@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -117,9 +118,7 @@ func (e *exchange) response(r *base.Response) {
 // UDP when that is refused. stage, if not nil, hears each stage reached, from a
 // goroutine of Open's. Every error is a *Trouble.
 func Open(ctx context.Context, conf Config, t Target, stage func(Stage)) (*Conn, error) {
-	if conf.Step == 0 {
-		conf.Step = StepTimeout
-	}
+	conf.Step = cmp.Or(conf.Step, StepTimeout)
 	if conf.Dial == nil {
 		conf.Dial = (&net.Dialer{}).DialContext
 	}

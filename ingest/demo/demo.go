@@ -6,6 +6,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -34,12 +35,8 @@ type Camera struct {
 
 // Run publishes until ctx ends or the stream is deleted.
 func (c *Camera) Run(ctx context.Context) error {
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	for ctx.Err() == nil {
 		st, err := c.Stream()
 		if fault.Is(err, fault.NotFound) {

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -32,15 +33,11 @@ type Sensor struct {
 
 // Run puts until ctx ends or the stream is deleted.
 func (s *Sensor) Run(ctx context.Context) error {
-	if s.Clock == nil {
-		s.Clock = host.System{}
-	}
+	s.Clock = cmp.Or[host.Clock](s.Clock, host.System{})
 	if s.Noise == nil {
 		s.Noise = rand.NormFloat64
 	}
-	if s.Logger == nil {
-		s.Logger = slog.New(slog.DiscardHandler)
-	}
+	s.Logger = cmp.Or(s.Logger, slog.New(slog.DiscardHandler))
 	in := []records.Input{{Key: sensorKey, Hash: records.HashOf(sensorKey)}}
 	out := make([]records.Placed, 1)
 	for {

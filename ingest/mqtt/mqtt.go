@@ -9,6 +9,7 @@
 package mqtt
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -83,18 +84,10 @@ func New(c Config) (*Server, error) {
 	if c.TLSAddress != "" && c.TLS == nil {
 		return nil, errors.New("mqtt: TLSAddress: there is no certificate")
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.MaxPacket == 0 {
-		c.MaxPacket = DefaultMaxPacket
-	}
-	if c.MaxConns == 0 {
-		c.MaxConns = DefaultMaxConns
-	}
-	if c.InFlight == 0 {
-		c.InFlight = DefaultInFlight
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.MaxPacket = cmp.Or(c.MaxPacket, DefaultMaxPacket)
+	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
+	c.InFlight = cmp.Or(c.InFlight, DefaultInFlight)
 	s := &Server{c: c, log: c.Logger, room: semaphore.NewWeighted(totalBytes), conns: map[net.Conn]struct{}{}, sessions: map[*session]struct{}{}}
 	var err error
 	if s.topics, err = compile(c.Topics); err != nil {

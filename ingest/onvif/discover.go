@@ -1,6 +1,7 @@
 package onvif
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -33,15 +34,9 @@ func New(c Config) *Client {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Wait == 0 {
-		c.Wait = 3 * time.Second
-	}
-	if c.Timeout == 0 {
-		c.Timeout = 4 * time.Second
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Wait = cmp.Or(c.Wait, 3*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 4*time.Second)
 	return &Client{conf: c}
 }
 

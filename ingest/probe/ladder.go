@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -29,18 +30,12 @@ func New(c Config) *Prober {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
 	if c.Resolve == nil {
 		c.Resolve = net.DefaultResolver.LookupHost
 	}
-	if c.Rung == 0 {
-		c.Rung = defaultRung
-	}
-	if c.Watch == 0 {
-		c.Watch = defaultWatch
-	}
+	c.Rung = cmp.Or(c.Rung, defaultRung)
+	c.Watch = cmp.Or(c.Watch, defaultWatch)
 	return &Prober{conf: c}
 }
 

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,9 +241,7 @@ func (l *ladder) ended(ctx context.Context, rung string) {
 	var tr *camera.Trouble
 	if errors.As(context.Cause(ctx), &tr) {
 		c := *tr
-		if c.Try == "" {
-			c.Try = "restart the camera; it may have too many viewers"
-		}
+		c.Try = cmp.Or(c.Try, "restart the camera; it may have too many viewers")
 		l.broken(rung, &c)
 	}
 }

@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -58,24 +59,14 @@ func newSupervisor(c Config, out publisher) (*Supervisor, error) {
 	if c.Handshakes < 0 || c.Silence < 0 {
 		return nil, fault.New(fault.Invalid, "configure pull", "", "Handshakes and Silence must not be negative")
 	}
-	if c.Handshakes == 0 {
-		c.Handshakes = defaultHandshakes
-	}
-	if c.Silence == 0 {
-		c.Silence = defaultSilence
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
+	c.Handshakes = cmp.Or(c.Handshakes, defaultHandshakes)
+	c.Silence = cmp.Or(c.Silence, defaultSilence)
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	s := &Supervisor{conf: c, out: out, clock: c.Clock, dial: c.Dial, slots: make(chan struct{}, c.Handshakes), pulled: map[string]*puller{},
 		poller: interleaved.NewPoller(interleaved.Config{Clock: c.Clock, Logger: c.Logger}), log: newQuietLog(c.Logger, c.Clock)}
 	s.metrics = newMetrics(s, c.Registerer)

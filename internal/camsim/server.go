@@ -1,6 +1,7 @@
 package camsim
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -62,21 +63,13 @@ type Server struct {
 
 // Serve starts the cameras.
 func Serve(c ServerConfig) (*Server, error) {
-	if c.Listen == "" {
-		c.Listen = "127.0.0.1:0"
-	}
-	if c.Path == "" {
-		c.Path = "cam%d"
-	}
-	if c.Count == 0 {
-		c.Count = 1
-	}
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:0")
+	c.Path = cmp.Or(c.Path, "cam%d")
+	c.Count = cmp.Or(c.Count, 1)
 	if c.Material == nil {
 		c.Material = NewDemo()
 	}
-	if c.Auth == "" {
-		c.Auth = None
-	}
+	c.Auth = cmp.Or(c.Auth, None)
 	if c.Faults.ChangeAfter > 0 && c.Second == nil {
 		return nil, errors.New("a change of codec needs a second material")
 	}

@@ -25,6 +25,7 @@
 package crashfs
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"math"
@@ -75,12 +76,8 @@ var _ host.FS = (*FS)(nil)
 // New returns an empty disk with a durable root directory. Names are relative to it
 // with or without a leading slash.
 func New(cfg Config) *FS {
-	if cfg.Clock == nil {
-		cfg.Clock = host.System{}
-	}
-	if cfg.Capacity == 0 {
-		cfg.Capacity = math.MaxInt64
-	}
+	cfg.Clock = cmp.Or[host.Clock](cfg.Clock, host.System{})
+	cfg.Capacity = cmp.Or(cfg.Capacity, math.MaxInt64)
 	return newFS(&disk{cfg: cfg, root: newDir(), open: map[*handle]struct{}{}})
 }
 

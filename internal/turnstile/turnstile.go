@@ -5,6 +5,7 @@
 package turnstile
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -35,9 +36,7 @@ type Turnstile struct {
 
 // New returns an empty Turnstile.
 func New(c Config) *Turnstile {
-	if c.PerAddress == 0 {
-		c.PerAddress = (c.Total + Share - 1) / Share
-	}
+	c.PerAddress = cmp.Or(c.PerAddress, (c.Total+Share-1)/Share)
 	return &Turnstile{c: c, from: map[netip.Addr]int{}}
 }
 

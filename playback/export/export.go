@@ -7,6 +7,7 @@
 package export
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -47,15 +48,9 @@ func New(c Config) (*Server, error) {
 	if c.Hub == nil {
 		return nil, fault.New(fault.Invalid, "configure export", "", "Hub is missing")
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = playback.NewMetrics(nil)
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Metrics = cmp.Or(c.Metrics, playback.NewMetrics(nil))
 	if c.Window <= 0 {
 		c.Window = streams.RetentionMax
 	}

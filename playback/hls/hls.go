@@ -12,6 +12,7 @@
 package hls
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -57,15 +58,9 @@ func New(c Config) (*Server, error) {
 	if c.Hub == nil {
 		return nil, fault.New(fault.Invalid, "configure HLS", "", "Hub is missing")
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = playback.NewMetrics(nil)
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Metrics = cmp.Or(c.Metrics, playback.NewMetrics(nil))
 	if c.Idle <= 0 {
 		c.Idle = 30 * time.Second
 	}

@@ -7,6 +7,7 @@
 package still
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -66,15 +67,9 @@ func New(c Config) (*Server, error) {
 	if c.Hub == nil {
 		return nil, fault.New(fault.Invalid, "configure stills", "", "Hub is missing")
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = playback.NewMetrics(nil)
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Metrics = cmp.Or(c.Metrics, playback.NewMetrics(nil))
 	if c.Concurrent <= 0 {
 		c.Concurrent = 2
 	}

@@ -8,6 +8,7 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -67,9 +68,7 @@ type Event struct {
 // events of one shard that are valid as long as they are kept. fault.Invalid: more
 // shards than ShardsMax; fault.NotFound: no such shard, or the stream was deleted.
 func Run(ctx context.Context, c Config, emit func([]Event) error) error {
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := &follower{c: c, emit: emit, ended: make(chan records.ShardID), chosen: map[records.ShardID]bool{}, done: map[records.ShardID]bool{}, until: c.Clock.Now().Add(ahead)}

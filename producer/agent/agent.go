@@ -13,6 +13,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -93,16 +94,12 @@ type Agent struct {
 
 // New checks c.
 func New(c Config) (*Agent, error) {
-	or(&c.Poll, pollDefault)
-	or(&c.Save, saveDefault)
-	or(&c.Linger, lingerDefault)
-	or(&c.Drain, drainDefault)
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Poll = cmp.Or(c.Poll, pollDefault)
+	c.Save = cmp.Or(c.Save, saveDefault)
+	c.Linger = cmp.Or(c.Linger, lingerDefault)
+	c.Drain = cmp.Or(c.Drain, drainDefault)
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	if c.State == "" {
 		return nil, errors.New("agent: state: no folder for the checkpoints is named")
 	}
@@ -119,7 +116,7 @@ func New(c Config) (*Agent, error) {
 			return nil, fmt.Errorf("agent: flows[%d]: another is called %q: give each a name", i, f.Name)
 		}
 		names[f.Name] = true
-		or(&f.Gather, gatherDefault)
+		f.Gather = cmp.Or(f.Gather, gatherDefault)
 		if len(f.Files) == 0 {
 			return nil, fmt.Errorf("agent: flows[%d].files: there are none", i)
 		}
@@ -135,13 +132,6 @@ func New(c Config) (*Agent, error) {
 		a.flows = append(a.flows, fl)
 	}
 	return a, nil
-}
-
-func or[T comparable](v *T, otherwise T) {
-	var zero T
-	if *v == zero {
-		*v = otherwise
-	}
 }
 
 // Run sends until ctx ends, or a checkpoint cannot be read. It then sends what it has

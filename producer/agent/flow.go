@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -47,7 +48,7 @@ func newFlow(c Config, f Flow) (*flow, error) {
 func (f *flow) renew() (err error) {
 	pc := f.c.Producer
 	pc.Stream, pc.Endpoint, pc.Region, pc.Credentials, pc.Life, pc.Logger = f.Stream, f.c.Endpoint, f.c.Region, f.c.Credentials, -1, f.log
-	or(&pc.PendingBytes, pendingPerFlow)
+	pc.PendingBytes = cmp.Or(pc.PendingBytes, pendingPerFlow)
 	f.p, err = producer.New(pc)
 	return err
 }

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"context"
 	"crypto/cipher"
 	"errors"
@@ -68,9 +69,7 @@ type flight struct {
 
 // NewSource returns a Source.
 func NewSource(c SourceConfig) *Source {
-	if c.Cache == 0 {
-		c.Cache = DefaultCache
-	}
+	c.Cache = cmp.Or(c.Cache, DefaultCache)
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.IgnoreChecksum(true),
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(maxRows))
 	if err != nil {

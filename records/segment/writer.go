@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"crypto/cipher"
 	"crypto/rand"
 	"errors"
@@ -84,12 +85,8 @@ func NewWriter(to io.Writer, c Config) (*Writer, error) {
 
 // Reset makes the Writer begin another segment, keeping its buffers.
 func (w *Writer) Reset(to io.Writer, c Config) error {
-	if c.BlockSize == 0 {
-		c.BlockSize = DefaultBlock
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
+	c.BlockSize = cmp.Or(c.BlockSize, DefaultBlock)
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
 	if why := c.flaw(); why != "" {
 		return fault.New(fault.Invalid, "write segment", c.Name.Stream, why)
 	}

@@ -8,6 +8,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -75,9 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 	if cfg.Dir == "" {
 		return nil, fault.New(fault.Invalid, opOpen, "", "Dir is empty")
 	}
-	if cfg.FS == nil {
-		cfg.FS = host.OS{}
-	}
+	cfg.FS = cmp.Or[host.FS](cfg.FS, host.OS{})
 	b := &Bucket{
 		fs: cfg.FS, dir: path.Clean(cfg.Dir), tmp: path.Clean(cfg.Tmp),
 		known: map[string]struct{}{}, busy: map[string]struct{}{},

@@ -12,6 +12,7 @@
 package lane
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -63,24 +64,12 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) defaults() {
-	if c.FS == nil {
-		c.FS = host.OS{}
-	}
-	if c.FileSize == 0 {
-		c.FileSize = DefaultFileSize
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Name == "" {
-		c.Name = "0"
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
+	c.FileSize = cmp.Or(c.FileSize, DefaultFileSize)
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Name = cmp.Or(c.Name, "0")
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 }
 
 // Files is a storage.Lane in a directory. Open makes it, Close ends it. Nothing else may

@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -87,12 +88,8 @@ func NewWriter(l storage.Lane, epoch uint64, c WriterConfig) *Writer {
 	if c.MaxPending <= 0 {
 		c.MaxPending = defaultMaxPending
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Name == "" {
-		c.Name = "0"
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Name = cmp.Or(c.Name, "0")
 	w := &Writer{lane: l, epoch: epoch, cfg: c, kick: make(chan struct{}, 1)}
 	if c.Registerer != nil {
 		c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

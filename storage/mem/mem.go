@@ -5,6 +5,7 @@ package mem
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -40,9 +41,7 @@ var _ storage.Bucket = (*Bucket)(nil)
 
 // New returns an empty Bucket.
 func New(cfg Config) *Bucket {
-	if cfg.Clock == nil {
-		cfg.Clock = host.System{}
-	}
+	cfg.Clock = cmp.Or[host.Clock](cfg.Clock, host.System{})
 	return &Bucket{clock: cfg.Clock, objects: map[string]object{}}
 }
 

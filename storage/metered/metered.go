@@ -5,6 +5,7 @@
 package metered
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -39,9 +40,7 @@ var _ storage.Wrapper = (*Bucket)(nil)
 
 // New wraps cfg.Bucket. Two with one Store on one Registerer panic, as Prometheus says.
 func New(cfg Config) *Bucket {
-	if cfg.Clock == nil {
-		cfg.Clock = host.System{}
-	}
+	cfg.Clock = cmp.Or[host.Clock](cfg.Clock, host.System{})
 	store := prometheus.Labels{"store": cfg.Store}
 	b := &Bucket{
 		bucket: cfg.Bucket,

@@ -7,6 +7,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,18 +61,10 @@ var _ storage.Wrapper = (*Bucket)(nil)
 
 // New wraps cfg.Bucket.
 func New(cfg Config) *Bucket {
-	if cfg.Attempts == 0 {
-		cfg.Attempts = 10
-	}
-	if cfg.First == 0 {
-		cfg.First = 250 * time.Millisecond
-	}
-	if cfg.Max == 0 {
-		cfg.Max = 30 * time.Second
-	}
-	if cfg.Clock == nil {
-		cfg.Clock = host.System{}
-	}
+	cfg.Attempts = cmp.Or(cfg.Attempts, 10)
+	cfg.First = cmp.Or(cfg.First, 250*time.Millisecond)
+	cfg.Max = cmp.Or(cfg.Max, 30*time.Second)
+	cfg.Clock = cmp.Or[host.Clock](cfg.Clock, host.System{})
 	if cfg.Jitter == nil {
 		cfg.Jitter = rand.Float64
 	}

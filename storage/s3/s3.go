@@ -10,6 +10,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -92,21 +93,13 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Region == "" {
-		c.Region = "us-east-1"
-	}
-	if c.Stall == 0 {
-		c.Stall = 30 * time.Second
-	}
-	if c.PartSize == 0 {
-		c.PartSize = 128 << 20
-	}
+	c.Region = cmp.Or(c.Region, "us-east-1")
+	c.Stall = cmp.Or(c.Stall, 30*time.Second)
+	c.PartSize = cmp.Or(c.PartSize, 128<<20)
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
 	return c
 }
 

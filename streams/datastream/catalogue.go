@@ -1,6 +1,7 @@
 package datastream
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -95,24 +96,12 @@ func Open(ctx context.Context, c Config) (*Catalogue, error) {
 	if c.Meta == nil || c.Sealer == nil {
 		return nil, fault.New(fault.Invalid, "open data streams", "", "Config.Meta and Config.Sealer are required")
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.ShardLimit == 0 {
-		c.ShardLimit = DefaultShardLimit
-	}
-	if c.OnDemandLimit == 0 {
-		c.OnDemandLimit = DefaultOnDemandLimit
-	}
-	if c.ScaleEvery == 0 {
-		c.ScaleEvery = DefaultScaleEvery
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Rand = cmp.Or(c.Rand, rand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.ShardLimit = cmp.Or(c.ShardLimit, DefaultShardLimit)
+	c.OnDemandLimit = cmp.Or(c.OnDemandLimit, DefaultOnDemandLimit)
+	c.ScaleEvery = cmp.Or(c.ScaleEvery, DefaultScaleEvery)
 	cat := &Catalogue{c: c, log: c.Logger, start: c.Clock.Now(), names: map[name]*Stream{}, ids: map[string]*Stream{},
 		accounts: map[string]Account{}, tasks: make(chan *Stream, tasksMax), laters: make(chan func(context.Context), tasksMax), places: make(chan struct{}, workAtOnce),
 		began: make(chan struct{}), ended: make(chan struct{})}
@@ -173,15 +162,11 @@ func (c *Catalogue) create(ctx context.Context, n New) (*Stream, error) {
 	if err := CheckName(n.Name); err != nil {
 		return nil, err
 	}
-	if n.Mode == "" {
-		n.Mode = Provisioned
-	}
+	n.Mode = cmp.Or(n.Mode, Provisioned)
 	if n.Shards == 0 || n.Mode == OnDemand {
 		n.Shards = max(OnDemandShards, min(n.Warm, ShardsMax))
 	}
-	if n.MaxRecord == 0 {
-		n.MaxRecord = MaxRecordDefault
-	}
+	n.MaxRecord = cmp.Or(n.MaxRecord, MaxRecordDefault)
 	if len(n.Tags) > TagsMax {
 		return nil, refuse(op, n.Name, &Refusal{Reason: TagQuota, Count: len(n.Tags), Limit: TagsMax})
 	}
