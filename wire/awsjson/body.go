@@ -149,13 +149,16 @@ func (s *Server) nextSize(r *http.Request, have int) int {
 	return have * 2
 }
 
+// drainMost is how many bodies of the largest size are read of one that is not kept.
+const drainMost = 4
+
 // drain reads what is left of a body that is not kept, for clients that read an answer
 // only when all is sent. One who waits to be told to send it need not.
 func (x *exchange) drain() {
 	if x.r.Header.Get("Expect") != "" {
 		return
 	}
-	if n, err := io.CopyN(io.Discard, x.r.Body, x.config.MaxBody); err == nil && n == x.config.MaxBody {
+	if n, err := io.CopyN(io.Discard, x.r.Body, drainMost*x.config.MaxBody); err == nil && n == drainMost*x.config.MaxBody {
 		x.w.Header().Set("Connection", "close")
 	}
 }

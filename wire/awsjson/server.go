@@ -273,6 +273,7 @@ func (x *exchange) unread(err error) {
 	switch {
 	case errors.Is(err, errTooLarge):
 		x.w.Header().Set("Connection", "close")
+		x.drain()
 		x.fail(&Error{Type: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge,
 			Message: "The body of a request has at most " + strconv.FormatInt(x.config.MaxBody, 10) + " bytes."})
 	case errors.Is(err, errBudget):

@@ -1,13 +1,18 @@
 package awsjson
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 )
+
+const mebi = 1 << 20
 
 // watched is a body of n bytes that notes how much of all bodies is held while it comes.
 type watched struct {
@@ -29,7 +34,6 @@ func (w *watched) Read(p []byte) (int, error) {
 }
 
 func TestWhatStrangersSendIsNotKept(t *testing.T) {
-	const mebi = 1 << 20
 	asked := 0
 	s := toyServer(t, func(c *Config) {
 		c.Vouch = func(_ context.Context, call *Call) error {
@@ -55,7 +59,7 @@ func TestWhatStrangersSendIsNotKept(t *testing.T) {
 		{"an unknown operation", unknown, "Toy_20260101.Other", TypeJSON, mebi, 0, 400, `{"__type":"UnknownOperationException"}`},
 		{"the old form", unknown, "Toy_20260101.Nothing", typeCoral, mebi, 0, 404, `UnknownOperationException`},
 		{"an unknown type", "", "Toy_20260101.Nothing", "text/xml", mebi, 0, 403, `<MissingAuthenticationTokenException>`},
-		{"more than is taken", unknown, "Toy_20260101.Nothing", TypeJSON, 20 * mebi, 0, 400, `UnrecognizedClientException`},
+		{"more than is taken", unknown, "Toy_20260101.Nothing", TypeJSON, 70 * mebi, 0, 400, `UnrecognizedClientException`},
 		{"an unknown key, little, and nobody there", unknown, "Toy_20260101.Nothing", TypeJSON, 100, 0, 400, `{"__type":"SerializationException"}`},
 		{"an unknown key, little, in a crowd", unknown, "Toy_20260101.Nothing", TypeJSON, 100, strangersMost, 400, `UnrecognizedClientException`},
 	} {
@@ -117,5 +121,30 @@ func TestWhoWaitsToSendIsAnsweredAtOnce(t *testing.T) {
 	s.ServeHTTP(w, r)
 	if w.Code != 400 || body.left != 1<<20 {
 		t.Errorf("%d %s; %d bytes were not read", w.Code, w.Body, body.left)
+	}
+}
+
+// TestWhoSendsTooMuchHearsOfIt: over a connection a client that writes all before it reads
+// would otherwise see it cut.
+func TestWhoSendsTooMuchHearsOfIt(t *testing.T) {
+	s := toyServer(t, func(c *Config) { c.MaxBody = 8 * mebi })
+	h := httptest.NewServer(s)
+	defer h.Close()
+	c, err := net.Dial("tcp", h.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	body := strings.Repeat(" ", 24*mebi)
+	if _, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nX-Amz-Target: Toy_20260101.Nothing\r\nContent-Length: %d\r\n\r\n%s", TypeJSON, len(body), body); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Error(answer.Status)
 	}
 }
