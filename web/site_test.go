@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,11 +18,10 @@ import (
 	"penstock/playback/hls"
 	"penstock/playback/live"
 	"penstock/playback/still"
-	"penstock/records"
 	"penstock/storage/mem"
-	"penstock/storage/meta"
 	"penstock/streams"
 	"penstock/streams/datastream"
+	"penstock/streams/datastream/datastreamtest"
 )
 
 // site is a server with real floors below it, for tests.
@@ -34,18 +32,13 @@ type site struct {
 
 func newSite(t *testing.T, change ...func(*auth.Config)) *site {
 	t.Helper()
-	ctx, dir := t.Context(), t.TempDir()
-	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema(), datastream.Schema()}})
-	check(t, err)
-	t.Cleanup(func() { check(t, db.Close()) })
-	key, err := auth.NewMasterKey(make([]byte, 32))
-	check(t, err)
-	accounts := auth.Config{Meta: db, MasterKey: key}
-	for _, f := range change {
-		f(&accounts)
-	}
-	a, err := auth.Open(ctx, accounts)
-	check(t, err)
+	ctx := t.Context()
+	floors := datastreamtest.Open(t, func(c *auth.Config) {
+		for _, f := range change {
+			f(c)
+		}
+	}, streams.Schema())
+	db, a, dir := floors.Meta, floors.Auth, floors.Dir
 	store, err := fragments.Open(ctx, fragments.Config{Dir: filepath.Join(dir, "open"), Bucket: mem.New(mem.Config{}), Meta: db})
 	check(t, err)
 	var hub *streams.Hub
@@ -53,17 +46,7 @@ func newSite(t *testing.T, change ...func(*auth.Config)) *site {
 		Erase: func(ctx context.Context, st streams.Stream) error { return hub.Erase(ctx, st) }})
 	check(t, err)
 	hub = streams.NewHub(streams.HubConfig{Store: store, Catalogue: catalogue})
-	data, err := datastream.Open(ctx, datastream.Config{Meta: db, Sealer: a})
-	check(t, err)
-	kept, err := records.Open(ctx, records.Config{Dir: dir, Bucket: mem.New(mem.Config{}), Meta: db, Keys: data, Retention: data.Retention})
-	check(t, err)
-	data.Attach(kept)
-	var running sync.WaitGroup
-	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
-	running.Go(func() { check(t, kept.Run(lasting)) })
-	running.Go(func() { check(t, data.Run(lasting)) })
-	t.Cleanup(func() { stop(); running.Wait(); check(t, kept.Close()) })
-	c := Config{Auth: a, Catalogue: catalogue, Data: data, Hub: hub, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
+	c := Config{Auth: a, Catalogue: catalogue, Data: floors.Data, Hub: hub, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
 		Started: time.Now(), Gatherer: prometheus.NewRegistry(), Discover: onvif.New(onvif.Config{}), Probe: probe.New(probe.Config{})}
 	m := playback.NewMetrics(nil)
 	c.HLS, err = hls.New(hls.Config{Hub: hub, Metrics: m})

@@ -2,15 +2,12 @@ package mqtt
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,21 +17,11 @@ import (
 
 	"penstock/auth"
 	"penstock/records"
-	"penstock/storage/mem"
-	"penstock/storage/meta"
 	"penstock/streams/datastream"
+	"penstock/streams/datastream/datastreamtest"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func check(t testing.TB, err error) {
 	t.Helper()
@@ -54,42 +41,24 @@ type rig struct {
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
-	ctx, dir := t.Context(), t.TempDir()
-	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), datastream.Schema()}})
-	check(t, err)
-	key, err := auth.NewMasterKey(make([]byte, 32))
-	check(t, err)
-	a, err := auth.Open(ctx, auth.Config{Meta: db, MasterKey: key})
-	check(t, err)
-	cat, err := datastream.Open(ctx, datastream.Config{Meta: db, Sealer: a})
-	check(t, err)
-	store, err := records.Open(ctx, records.Config{Dir: dir, Bucket: mem.New(mem.Config{}), Meta: db, Keys: cat, Retention: cat.Retention})
-	check(t, err)
-	cat.Attach(store)
-	c := Config{Address: "127.0.0.1:0", Auth: a, Catalogue: cat, Region: auth.DefaultRegion, Registerer: prometheus.NewRegistry()}
+	floors := datastreamtest.Open(t, nil)
+	c := Config{Address: "127.0.0.1:0", Auth: floors.Auth, Catalogue: floors.Data, Region: auth.DefaultRegion, Registerer: prometheus.NewRegistry()}
 	for _, f := range change {
 		f(&c)
 	}
 	door, err := New(c)
 	check(t, err)
-	check(t, door.Open(ctx))
-	var running sync.WaitGroup
-	lower, stopLower := context.WithCancel(context.WithoutCancel(ctx))
-	upper, stopUpper := context.WithCancel(context.WithoutCancel(ctx))
-	running.Go(func() { check(t, store.Run(lower)) })
-	running.Go(func() { check(t, cat.Run(lower)) })
-	running.Go(func() { check(t, a.Run(lower)) })
-	top := make(chan error, 1)
-	go func() { top <- door.Run(upper) }()
+	check(t, door.Open(t.Context()))
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 2)
+	for _, run := range []func(context.Context) error{floors.Auth.Run, door.Run} {
+		go func() { ended <- run(ctx) }()
+	}
 	t.Cleanup(func() {
-		stopUpper()
-		check(t, <-top)
-		stopLower()
-		running.Wait()
-		check(t, store.Close())
-		check(t, db.Close())
+		stop()
+		check(t, errors.Join(<-ended, <-ended))
 	})
-	return &rig{t, a, cat, door, door.Addrs()[0].String()}
+	return &rig{t, floors.Auth, floors.Data, door, door.Addrs()[0].String()}
 }
 
 func (r *rig) key(k auth.NewKey) auth.Issued {

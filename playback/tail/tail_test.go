@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,22 +16,12 @@ import (
 	"penstock/auth"
 	"penstock/internal/fault"
 	"penstock/records"
-	"penstock/storage/mem"
-	"penstock/storage/meta"
 	"penstock/streams/datastream"
+	"penstock/streams/datastream/datastreamtest"
 	"penstock/wire/kpl"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func check(t *testing.T, err error) {
 	t.Helper()
@@ -45,26 +33,9 @@ func check(t *testing.T, err error) {
 // open returns a data stream with real floors below it.
 func open(t *testing.T, shards int) *datastream.Stream {
 	t.Helper()
-	ctx, dir := t.Context(), t.TempDir()
-	db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), datastream.Schema()}})
+	st, err := datastreamtest.Open(t, nil).Data.Create(t.Context(), datastream.New{Account: auth.DefaultAccount, Region: auth.DefaultRegion, Name: "sensors", Shards: shards})
 	check(t, err)
-	key, err := auth.NewMasterKey(make([]byte, 32))
-	check(t, err)
-	a, err := auth.Open(ctx, auth.Config{Meta: db, MasterKey: key})
-	check(t, err)
-	cat, err := datastream.Open(ctx, datastream.Config{Meta: db, Sealer: a})
-	check(t, err)
-	store, err := records.Open(ctx, records.Config{Dir: dir, Bucket: mem.New(mem.Config{}), Meta: db, Keys: cat, Retention: cat.Retention})
-	check(t, err)
-	cat.Attach(store)
-	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() { check(t, store.Run(lasting)) })
-	running.Go(func() { check(t, cat.Run(lasting)) })
-	t.Cleanup(func() { stop(); running.Wait(); check(t, store.Close()); check(t, db.Close()) })
-	st, err := cat.Create(ctx, datastream.New{Account: auth.DefaultAccount, Region: auth.DefaultRegion, Name: "sensors", Shards: shards})
-	check(t, err)
-	check(t, st.Settled(ctx))
+	check(t, st.Settled(t.Context()))
 	return st
 }
 
