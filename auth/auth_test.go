@@ -42,7 +42,7 @@ func TestAKeyWorksUntilItIsRemoved(t *testing.T) {
 func TestAnExpiredKeyIsRefused(t *testing.T) {
 	r := newRig(t)
 	k, p := r.key(NewKey{Role: RoleViewer, Expires: r.clock.Now().Add(time.Hour)})
-	r.clock.add(time.Hour)
+	r.clock.Add(time.Hour)
 	if _, err := r.a.Bearer(t.Context(), k.Token.Reveal(), remote); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("%v", err)
 	}
@@ -166,7 +166,7 @@ func TestHoldsEndWithTheKey(t *testing.T) {
 			r.t.Fatal(err)
 		}
 	})
-	end("when it expires", func(r *rig, _ Issued) { r.clock.add(time.Hour) })
+	end("when it expires", func(r *rig, _ Issued) { r.clock.Add(time.Hour) })
 }
 
 func TestAHoldThatIsNotAllowedHasEnded(t *testing.T) {
@@ -275,7 +275,7 @@ func TestBruteForceIsSlowedDown(t *testing.T) {
 	if err := try(AdminName, "correct horse", "[2001:db8:1::1]:1"); err != nil {
 		t.Errorf("another network: %v", err)
 	}
-	r.clock.add(addressInterval)
+	r.clock.Add(addressInterval)
 	if err := try(AdminName, "wrong password", "[2001:db8::1]:1"); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("one more after the interval: %v", err)
 	}
@@ -369,14 +369,14 @@ func TestSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, s3 := signIn()
-	r.clock.add(SessionIdle)
+	r.clock.Add(SessionIdle)
 	gone("idle", s3)
 	_, s4 := signIn()
 	for range int(SessionLife / (SessionIdle / 2)) {
-		r.clock.add(SessionIdle / 2)
+		r.clock.Add(SessionIdle / 2)
 		r.a.Cookie(t.Context(), s4.Cookie.Reveal(), remote)
 	}
-	r.clock.add(time.Hour * 24)
+	r.clock.Add(time.Hour * 24)
 	gone("expired although in use", s4)
 }
 
@@ -400,7 +400,7 @@ func TestALinkWorksOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.clock.add(LinkLife + time.Millisecond)
+	r.clock.Add(LinkLife + time.Millisecond)
 	if _, err := r.a.RedeemLink(t.Context(), late.Reveal(), remote); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("too late: %v", err)
 	}

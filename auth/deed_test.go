@@ -62,7 +62,7 @@ func TestAScanDoesNotFillTheAuditLog(t *testing.T) {
 	if last := r.noted()[refusedMost]; last.Decision != "allow" {
 		t.Errorf("the change after a scan: %+v", last)
 	}
-	r.clock.add(refusedEvery)
+	r.clock.Add(refusedEvery)
 	r.a.sumUp(t.Context(), r.clock.Now())
 	if last := r.noted()[refusedMost+1]; !strings.HasPrefix(last.Detail, fmt.Sprint(10_000+1-refusedMost, " more")) {
 		t.Errorf("the sum: %+v", last)
@@ -79,7 +79,7 @@ func TestWatchingIsNotedOnceInAWhile(t *testing.T) {
 	view := Deed{Action: GetHLS, Object: frontDoor, Every: ViewEvery}
 	for range 100 {
 		r.a.Note(t.Context(), p, view)
-		r.clock.add(time.Second)
+		r.clock.Add(time.Second)
 	}
 	other := view
 	other.Object = backDoor
@@ -87,7 +87,7 @@ func TestWatchingIsNotedOnceInAWhile(t *testing.T) {
 	if n := len(r.noted()); n != 2 {
 		t.Errorf("%d lines, want one for each stream", n)
 	}
-	r.clock.add(ViewEvery)
+	r.clock.Add(ViewEvery)
 	r.a.Note(t.Context(), p, view)
 	if n := len(r.noted()); n != 3 {
 		t.Errorf("%d lines, want another after %v", n, ViewEvery)

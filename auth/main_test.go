@@ -9,30 +9,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"penstock/internal/host/hosttest"
 	"penstock/storage/meta"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// handClock is moved by hand; its timers are real.
-type handClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *handClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *handClock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
-
-func (c *handClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 type events struct {
 	mu   sync.Mutex
@@ -49,7 +30,7 @@ type rig struct {
 	t     *testing.T
 	path  string
 	db    *meta.DB
-	clock *handClock
+	clock *hosttest.Clock
 	audit *events
 	a     *Authority
 }
@@ -64,7 +45,7 @@ func testMasterKey(t testing.TB) MasterKey {
 
 func newRig(t *testing.T, change ...func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, path: filepath.Join(t.TempDir(), "meta.db"), clock: &handClock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, audit: &events{}}
+	r := &rig{t: t, path: filepath.Join(t.TempDir(), "meta.db"), clock: hosttest.NewClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), audit: &events{}}
 	r.open(change...)
 	return r
 }

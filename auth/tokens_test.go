@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/internal/host/hosttest"
 )
 
 func TestMediaTokensAreNarrow(t *testing.T) {
@@ -92,7 +93,7 @@ func TestAMediaTokenCannotBeAltered(t *testing.T) {
 			t.Fatalf("byte %d altered and accepted", i)
 		}
 	}
-	r.clock.add(time.Minute)
+	r.clock.Add(time.Minute)
 	if _, err := r.a.Media(t.Context(), text, remote); !fault.Is(err, fault.Unauthentic) {
 		t.Errorf("expired: %v", err)
 	}
@@ -140,7 +141,7 @@ func TestARevokedMediaTokenIsRefusedAndEndsWhatItHolds(t *testing.T) {
 		t.Errorf("a second time: %v", err)
 	}
 	// What has expired is forgotten with the next.
-	r.clock.add(90 * time.Second)
+	r.clock.Add(90 * time.Second)
 	if err := r.a.RevokeMedia(t.Context(), kept, frontDoor); err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +392,7 @@ func FuzzTokens(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a := &Authority{ring: ring, config: Config{Clock: &handClock{now: time.Unix(1, 0)}}}
+	a := &Authority{ring: ring, config: Config{Clock: hosttest.NewClock(time.Unix(1, 0))}}
 	a.dir.Store(&directory{})
 	f.Fuzz(func(t *testing.T, token string) {
 		for _, prefix := range []string{prefixBearer, prefixCookie, prefixLink} {

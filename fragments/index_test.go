@@ -10,39 +10,19 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/internal/host/hosttest"
 	"penstock/storage"
 	"penstock/storage/disk"
 	"penstock/storage/mem"
 	"penstock/storage/meta"
 )
 
-// handClock is set by hand.
-type handClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *handClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *handClock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-func (c *handClock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
-
 // still is a store that does not run, for what the index alone can answer.
-func still(t testing.TB, clock *handClock, bucket storage.Bucket) *Store {
+func still(t testing.TB, clock *hosttest.Clock, bucket storage.Bucket) *Store {
 	t.Helper()
 	dir := t.TempDir()
 	db, err := meta.Open(context.Background(), meta.Config{Path: filepath.Join(dir, "meta.db")})
@@ -124,7 +104,7 @@ func TestPackingChangesNoAnswer(t *testing.T) {
 	ctx := context.Background()
 	bucket := mem.New(mem.Config{})
 	start := time.Date(2026, 1, 20, 10, 30, 0, 0, time.UTC)
-	clock := &handClock{now: start.Add(time.Minute)}
+	clock := hosttest.NewClock(start.Add(time.Minute))
 	s := still(t, clock, bucket)
 	rng := rand.New(rand.NewPCG(1, 1))
 	// 50 s fragments, a gap each 97: 40 days.
@@ -132,7 +112,7 @@ func TestPackingChangesNoAnswer(t *testing.T) {
 	insertRows(t, s, "cam", rows)
 	l := s.Log("cam", nil)
 	end := start.Add(45 * 24 * time.Hour)
-	clock.set(end)
+	clock.Set(end)
 	heads := collect(t, l, Range{})
 	cover, err := l.Coverage(ctx, start.Add(-time.Hour), end, 0)
 	if err != nil || len(heads) != 40*86400/50 {
@@ -149,11 +129,11 @@ func TestPackingChangesNoAnswer(t *testing.T) {
 	}
 	levels := map[int]int{}
 	for _, at := range []time.Duration{time.Hour, 26 * time.Hour, 12 * 24 * time.Hour, 44 * 24 * time.Hour} {
-		clock.set(start.Add(at))
+		clock.Set(start.Add(at))
 		if err := s.Sweep(ctx); err != nil {
 			t.Fatal(err)
 		}
-		clock.set(end)
+		clock.Set(end)
 		if got := collect(t, l, Range{}); !reflect.DeepEqual(got, heads) {
 			t.Fatalf("after packing at %v there are %d heads, not %d", at, len(got), len(heads))
 		}
@@ -212,7 +192,7 @@ func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
 	bucket := mem.New(mem.Config{})
 	start := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	end := start.Add(10 * 24 * time.Hour)
-	clock := &handClock{now: end}
+	clock := hosttest.NewClock(end)
 	s := still(t, clock, bucket)
 	rows := synthesise(rand.New(rand.NewPCG(1, 2)), start, 10*8640, 6, 10*time.Second, 0)
 	for _, r := range rows { // objects to be deleted
@@ -281,7 +261,7 @@ func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
 }
 
 func TestSumsAndTheOldestAreReadFromOneIndex(t *testing.T) {
-	s := still(t, &handClock{now: time.Now()}, mem.New(mem.Config{}))
+	s := still(t, hosttest.NewClock(time.Now()), mem.New(mem.Config{}))
 	for name, query := range map[string]string{
 		"one stream":  "SELECT sum(fragments), sum(size) FROM fragments_index WHERE stream = 'a'",
 		"all streams": "SELECT sum(fragments), sum(size) FROM fragments_index",
@@ -327,7 +307,7 @@ func benchQueries(b *testing.B, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	clock := &handClock{now: end}
+	clock := hosttest.NewClock(end)
 	s := still(b, clock, bucket)
 	rng := rand.New(rand.NewPCG(1, 1))
 	for at, left := start, n; left > 0; {
@@ -336,7 +316,7 @@ func benchQueries(b *testing.B, n int) {
 		at = micro(rows[len(rows)-1].last).Add(time.Minute)
 		left -= k
 		insertRows(b, s, "cam", rows)
-		clock.set(at)
+		clock.Set(at)
 		if err := s.pack(ctx, s.Log("cam", nil)); err != nil {
 			b.Fatal(err)
 		}

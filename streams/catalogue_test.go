@@ -262,7 +262,7 @@ func TestDeleteFreesTheNameAndErasesUntilItWorks(t *testing.T) {
 	mu.Lock()
 	fail = false
 	mu.Unlock()
-	clock.add(time.Minute)
+	clock.Add(time.Minute)
 	soon(t, "second try", func() bool { return count() >= 2 })
 	soon(t, "forgotten", func() bool {
 		var n int

@@ -194,7 +194,7 @@ func TestTheTimelineSaysWhyNothingCame(t *testing.T) {
 	s := r.publish(nil)
 	r.camera(s).frames(75)
 	s.Close(streams.Ending{Cause: fragments.CauseConnectionLost, Detail: "connection reset"})
-	r.clock.add(20 * time.Second)
+	r.clock.Add(20 * time.Second)
 	s = r.publish(nil)
 	r.camera(s).frames(75)
 	s.Close(nil)
@@ -236,7 +236,7 @@ func BenchmarkWrite(b *testing.B) {
 					b.Fatal(err)
 				}
 				n++
-				r.clock.add(frame)
+				r.clock.Add(frame)
 			}
 			b.StopTimer()
 			cancel()

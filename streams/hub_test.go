@@ -19,7 +19,7 @@ import (
 // rig is a Hub on a real store with a clock moved by hand.
 type rig struct {
 	t     testing.TB
-	clock *handClock
+	clock handClock
 	hub   *streams.Hub
 	cat   *streams.Catalogue
 	store *fragments.Store
@@ -33,7 +33,7 @@ func newRig(t testing.TB) *rig {
 	r := &rig{t: t, clock: newClock(), reg: prometheus.NewRegistry()}
 	db := openMeta(t, filepath.Join(dir, "meta.db"))
 	store, err := fragments.Open(context.Background(), fragments.Config{Dir: filepath.Join(dir, "spool"), Bucket: mem.New(mem.Config{}), Meta: db,
-		Clock: realTimers{r.clock}, SyncEvery: 5 * time.Millisecond})
+		Clock: r.clock.Clock, SyncEvery: 5 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func (c *camera) frame() error {
 	err := c.s.Write(media.Sample{Track: 1, DTS: c.base + int64(c.n)*frameTicks, Sync: c.n%c.gop == 0, Data: data})
 	err = errors.Join(err, c.s.Write(media.Sample{Track: 2, DTS: c.base*audioScale/videoScale + int64(c.n)*320, Sync: true, Data: make([]byte, 320)}))
 	c.n++
-	c.r.clock.add(frame)
+	c.r.clock.Add(frame)
 	return err
 }
 

@@ -4,48 +4,28 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"penstock/internal/host/hosttest"
 	"penstock/storage/meta"
 	"penstock/streams"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// handClock is moved by hand; its timers are real and short.
-type handClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *handClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
+// handClock is moved by hand; its timers are short.
+type handClock struct{ *hosttest.Clock }
 
 // NewTimer fires at once: what waits for it looks at Now again.
-func (c *handClock) NewTimer(d time.Duration) *time.Timer {
+func (c handClock) NewTimer(d time.Duration) *time.Timer {
 	return time.NewTimer(min(d, 2*time.Millisecond))
 }
 
-func (c *handClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// realTimers has the hand clock's time and timers that take as long as they say.
-type realTimers struct{ *handClock }
-
-func (realTimers) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
-
-func newClock() *handClock {
-	return &handClock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+func newClock() handClock {
+	return handClock{hosttest.NewClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))}
 }
 
 // xorSealer is a Sealer whose output does not hold the plain text.
@@ -80,7 +60,7 @@ func openMeta(t testing.TB, path string) *meta.DB {
 	return db
 }
 
-func openCatalogue(t testing.TB, db *meta.DB, clock *handClock, erase func(context.Context, streams.Stream) error) *streams.Catalogue {
+func openCatalogue(t testing.TB, db *meta.DB, clock handClock, erase func(context.Context, streams.Stream) error) *streams.Catalogue {
 	t.Helper()
 	c, err := streams.OpenCatalogue(context.Background(), streams.CatalogueConfig{Meta: db, Sealer: xorSealer{}, Clock: clock, Erase: erase})
 	if err != nil {
@@ -89,7 +69,7 @@ func openCatalogue(t testing.TB, db *meta.DB, clock *handClock, erase func(conte
 	return c
 }
 
-func newCatalogue(t testing.TB) (*streams.Catalogue, *meta.DB, *handClock) {
+func newCatalogue(t testing.TB) (*streams.Catalogue, *meta.DB, handClock) {
 	t.Helper()
 	clock := newClock()
 	db := openMeta(t, filepath.Join(t.TempDir(), "meta.db"))

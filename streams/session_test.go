@@ -24,7 +24,7 @@ func TestOneProducerAtATime(t *testing.T) {
 	if !fault.Is(err, fault.InUse) || !strings.Contains(err.Error(), "rtsp from 192.0.2.9:5000") || !strings.Contains(err.Error(), "2026-01-02T03:04:05Z") {
 		t.Fatalf("%v; want who holds it and since when", err)
 	}
-	r.clock.add(streams.Silence)
+	r.clock.Add(streams.Silence)
 	second, err := r.hub.Publish(t.Context(), r.st, streams.Producer{Remote: "198.51.100.1:1", Protocol: "whip"}, tracks(), nil)
 	if err != nil {
 		t.Fatalf("a dead producer was not replaced: %v", err)
@@ -131,7 +131,7 @@ func TestSilenceIsSeenOnMediaNotOnTheSocket(t *testing.T) {
 	if st := r.hub.State(r.st.ID); st.Status != streams.Live || st.Reason != "" {
 		t.Fatalf("%s %q", st.Status, st.Reason)
 	}
-	r.clock.add(12 * time.Second)
+	r.clock.Add(12 * time.Second)
 	soon(t, "a subscriber hears that media stopped", func() bool {
 		st, err := sub.Next(t.Context())
 		return err == nil && st.Status == streams.Connecting && strings.HasPrefix(st.Reason, "no media for 12 s")
@@ -191,7 +191,7 @@ func TestFigures(t *testing.T) {
 	if len(st.Tracks) != 2 || st.Producer.Remote != "192.0.2.9:5000" {
 		t.Errorf("%+v", st)
 	}
-	r.clock.add(4 * time.Second)
+	r.clock.Add(4 * time.Second)
 	if st := r.hub.State(r.st.ID); st.Bitrate != 0 {
 		t.Errorf("bit rate without media: %v", st.Bitrate)
 	}

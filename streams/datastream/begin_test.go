@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/internal/host/hosttest"
 )
 
 // hasty is a clock on which nothing takes time.
-type hasty struct{ *handClock }
+type hasty struct{ *hosttest.Clock }
 
 func (hasty) NewTimer(time.Duration) *time.Timer { return time.NewTimer(0) }
 

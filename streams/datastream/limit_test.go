@@ -21,11 +21,11 @@ func TestAShardTakesAThousandRecordsASecond(t *testing.T) {
 	if n := r.put(s, 500, 1, func(int) records.HashKey { return records.MaxHashKey }); n != 0 {
 		t.Fatalf("another shard refused %d", n)
 	}
-	clock.add(100 * time.Millisecond)
+	clock.Add(100 * time.Millisecond)
 	if n := r.put(s, 200, 1, zero); n != 100 {
 		t.Fatalf("%d of 200 after a tenth of a second were refused", n)
 	}
-	clock.add(time.Hour)
+	clock.Add(time.Hour)
 	if n := r.put(s, 1500, 1, zero); n != 500 {
 		t.Fatalf("%d of 1500 after an hour were refused: unused room piles up", n)
 	}
@@ -38,16 +38,16 @@ func TestAShardTakesAMegabyteASecondAndOneLargeRecord(t *testing.T) {
 	if n := r.put(s, 20, 100<<10, nil); n != 10 {
 		t.Fatalf("%d of 20 of 100 KiB were refused", n)
 	}
-	clock.add(time.Second)
+	clock.Add(time.Second)
 	if n := r.put(s, 1, MaxRecordDefault-5, nil); n != 0 {
 		t.Fatal("the largest record was refused by a shard that was idle for a second")
 	}
 	r.must(s.SetMaxRecord(context.Background(), MaxRecordMax))
-	clock.add(10 * time.Second)
+	clock.Add(10 * time.Second)
 	if n := r.put(s, 2, MaxRecordMax-5, nil); n != 1 {
 		t.Fatalf("%d of 2 of 10 MiB were refused", n)
 	}
-	clock.add(5 * time.Second)
+	clock.Add(5 * time.Second)
 	if n := r.put(s, 1, MaxRecordMax-5, nil); n != 1 {
 		t.Fatal("a burst was paid off after half of its time")
 	}
@@ -68,17 +68,17 @@ func TestReadersShareFiveCallsAndTwoMegabytes(t *testing.T) {
 	if err := read(); !fault.Is(err, fault.Throttled) {
 		t.Fatalf("the sixth read of a second: %v", err)
 	}
-	clock.add(200 * time.Millisecond)
+	clock.Add(200 * time.Millisecond)
 	r.must(read())
 
-	clock.add(time.Second)
+	clock.Add(time.Second)
 	r.put(s, 1, MaxRecordMax-5, nil)
 	r.must(read())
 	for _, c := range []struct {
 		after time.Duration
 		want  bool
 	}{{time.Second, false}, {2 * time.Second, false}, {3 * time.Second, true}} {
-		clock.add(c.after)
+		clock.Add(c.after)
 		if err := read(); (err == nil) != c.want {
 			t.Errorf("%v more after an answer of 10 MiB: %v", c.after, err)
 		}

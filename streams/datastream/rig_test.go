@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/auth"
+	"penstock/internal/host/hosttest"
 	"penstock/records"
 	"penstock/storage/mem"
 	"penstock/storage/meta"
@@ -145,26 +146,6 @@ func (r *rig) reason(err error) Reason {
 	return 0
 }
 
-// handClock is moved by hand; its timers are real.
-type handClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *handClock {
-	return &handClock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-}
-
-func (c *handClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *handClock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
-
-func (c *handClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+func newClock() *hosttest.Clock {
+	return hosttest.NewClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 }

@@ -243,7 +243,7 @@ func TestRetentionHoldsAtOnceAndBringsNothingBack(t *testing.T) {
 	s := r.create(New{Name: "s", Shards: 1})
 	r.must(s.SetRetention(ctx, 48*time.Hour, true))
 	r.put(s, 1, 1, nil)
-	clock.add(30 * time.Hour)
+	clock.Add(30 * time.Hour)
 	r.put(s, 1, 1, nil)
 	count := func() int { return len(r.read(s)) }
 	if n := count(); n != 2 {

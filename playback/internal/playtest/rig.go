@@ -17,6 +17,7 @@ import (
 	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/internal/host"
+	"penstock/internal/host/hosttest"
 	"penstock/internal/repotest"
 	"penstock/media"
 	"penstock/storage/disk"
@@ -27,30 +28,15 @@ import (
 // Epoch is when a Clock begins.
 var Epoch = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
-// Clock is a host.Clock whose time the test sets; its timers are real.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
+// Clock is moved by the test, and never back.
+type Clock struct{ *hosttest.Clock }
 
-// Now returns the test's time.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Set moves the time; never back.
-func (c *Clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t.After(c.now) {
-		c.now = t
+// Set moves the time to t, if that lies ahead.
+func (c Clock) Set(t time.Time) {
+	if t.After(c.Now()) {
+		c.Clock.Set(t)
 	}
 }
-
-// NewTimer waits in real time.
-func (c *Clock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
 
 // Rig is a Hub with a store in a temporary folder and one stream.
 type Rig struct {
@@ -64,7 +50,7 @@ type Rig struct {
 // Open starts a rig whose time stands still until Record moves it. It stops with the test.
 func Open(t testing.TB) *Rig {
 	t.Helper()
-	c := &Clock{now: Epoch}
+	c := &Clock{hosttest.NewClock(Epoch)}
 	r := open(t, c)
 	r.Clock = c
 	return r
@@ -74,7 +60,7 @@ func Open(t testing.TB) *Rig {
 // chunks are an hour long, as many small ones would take the disk too long.
 func OpenLong(t testing.TB) *Rig {
 	t.Helper()
-	c := &Clock{now: Epoch}
+	c := &Clock{hosttest.NewClock(Epoch)}
 	r := openSpan(t, c, time.Hour)
 	r.Clock = c
 	return r
