@@ -29,6 +29,7 @@ import (
 	"penstock/fragments"
 	"penstock/ingest/onvif"
 	"penstock/ingest/probe"
+	"penstock/internal/deadline"
 	"penstock/internal/fault"
 	"penstock/internal/host"
 	"penstock/internal/turnstile"
@@ -80,7 +81,9 @@ type Config struct {
 	Rand     io.Reader           // crypto/rand
 	Logger   *slog.Logger        // discards
 	Gatherer prometheus.Gatherer // prometheus.DefaultGatherer
-	MaxConns int                 // DefaultMaxConns
+	// Registerer gets what the listener counts; nil: none.
+	Registerer prometheus.Registerer
+	MaxConns   int // DefaultMaxConns
 	// MaxConnsPerAddress bounds those of one address. 0: a quarter of MaxConns; negative: no bound.
 	MaxConnsPerAddress int
 	TLS                *tls.Config // nil: plain HTTP
@@ -110,6 +113,7 @@ type Server struct {
 	views   *views
 	bodies  *semaphore.Weighted // of records, in memory
 	tails   *semaphore.Weighted // shards that are followed
+	crowd   *crowd
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -130,29 +134,35 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax)}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress)}
 	s.mux = s.mount(table())
 	return s, nil
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	leave, ok := s.crowd.enter(w, r)
+	if !ok {
+		turnAway(w)
+		return
+	}
+	defer leave()
 	if s.c.AWS != nil && toAWS(r) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 		s.c.AWS.ServeHTTP(w, r)
 		return
 	}
-	h := w.Header()
 	h.Set("X-Request-Id", s.requestID())
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", contentPolicy)
-	if r.TLS != nil {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
 	// A writer without deadlines (a test's recorder) goes without.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 	if _, pattern := s.mux.Handler(r); pattern != "" {
@@ -168,7 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // toAWS reports whether a request is for the AWS APIs at /: all but what a browser asks to
 // see the console, which carries no signature in its headers.
 func toAWS(r *http.Request) bool {
-	if r.Header.Get("X-Amz-Target") != "" {
+	if target := r.Header["X-Amz-Target"]; len(target) > 0 && target[0] != "" {
 		return true
 	}
 	console := (r.Method == http.MethodGet || r.Method == http.MethodHead) && !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-")
@@ -213,11 +223,12 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	srv := &http.Server{
 		Handler: s, Protocols: protocols, TLSConfig: s.c.TLS,
-		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, HTTP2: http2(),
 		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
-	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress}).Listen(l)
+	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress,
+		Door: "http", Logger: s.c.Logger, Clock: s.c.Clock, Registerer: s.c.Registerer}).Listen(l)
 	var following sync.WaitGroup
 	following.Go(func() { s.followViews(base) })
 	defer following.Wait()

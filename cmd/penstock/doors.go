@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -143,17 +144,31 @@ func (r *rtspAuth) Authenticate(ctx context.Context, a rtsp.Ask) (rtsp.Grant, er
 	return grant, err
 }
 
-// watch notes that a session begins, and its end when the grant is given back. The
-// question without credentials that begins each RTSP sign-in is no refusal, and what
-// DESCRIBE shows is no media.
+// watch notes that media begins to flow, and its end when the grant is given back. The
+// question without credentials that begins each RTSP sign-in is no refusal; what
+// DESCRIBE shows, and a session that never comes to PLAY or RECORD, is no media.
 func (r *rtspAuth) watch(ctx context.Context, p auth.Principal, action auth.Action, a rtsp.Ask, g *rtsp.Grant) {
-	deed := auth.Deed{Action: action, Object: g.Stream.ARN(), Remote: a.Remote, Detail: "start"}
-	begin, release := time.Now(), g.Release
-	r.auth.Note(ctx, p, deed)
+	deed := auth.Deed{Action: action, Object: g.Stream.ARN(), Remote: a.Remote}
+	note := func(detail string) {
+		deed.Detail = detail
+		r.auth.Note(ctx, p, deed)
+	}
+	var mu sync.Mutex
+	var begun time.Time
+	release := g.Release
+	g.Begin = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		begun = time.Now()
+		note("start")
+	}
 	g.Release = func() {
 		release()
-		deed.Detail = "stop after " + time.Since(begin).Round(time.Second).String()
-		r.auth.Note(ctx, p, deed)
+		mu.Lock()
+		defer mu.Unlock()
+		if !begun.IsZero() {
+			note("stop after " + time.Since(begun).Round(time.Second).String())
+		}
 	}
 }
 

@@ -102,7 +102,8 @@ func New(c Config) (*Server, error) {
 
 // Open takes the ports.
 func (s *Server) Open(ctx context.Context) error {
-	gate := turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress})
+	gate := turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress,
+		Door: "mqtt", Logger: s.c.Logger, Registerer: s.c.Registerer})
 	var lc net.ListenConfig
 	for _, at := range []struct {
 		address string

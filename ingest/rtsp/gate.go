@@ -29,7 +29,8 @@ type gate struct {
 }
 
 func openGate(ctx context.Context, s *Server) (*gate, error) {
-	room := turnstile.New(turnstile.Config{Total: s.c.Connections, PerAddress: s.c.PerAddress})
+	room := turnstile.New(turnstile.Config{Total: s.c.Connections, PerAddress: s.c.PerAddress,
+		Door: "rtsp", Logger: s.log, Clock: s.c.Clock, Registerer: s.c.Registerer})
 	g := &gate{s: s, room: room, conns: make(chan net.Conn), done: make(chan struct{})}
 	var lc net.ListenConfig
 	var err error

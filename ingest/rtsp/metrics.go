@@ -39,8 +39,6 @@ func newMetrics(s *Server) *metrics {
 			defer s.mu.Unlock()
 			return float64(len(s.players))
 		}),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "penstock_rtsp_connections_refused_total",
-			Help: "Connections closed for want of room."}, func() float64 { return float64(s.gate.room.Refused()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "penstock_rtsp_reads_total",
 			Help: "System calls that read RTSP connections."}, func() float64 {
 			st := s.poller.Stats()

@@ -99,6 +99,7 @@ func (h *handler) newPlayer(ctx *gortsplib.ServerHandlerOnSetupCtx, k *caller, g
 // start begins to send, once PLAY was answered. Twice is fine: PLAY may be repeated.
 func (p *player) start() {
 	if p.started.CompareAndSwap(false, true) {
+		p.grant.begin()
 		p.s.log.Info("reader came", "stream", p.grant.Stream.Name, "remote", p.remote)
 		go p.run()
 	}

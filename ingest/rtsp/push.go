@@ -83,6 +83,7 @@ func (p *push) record(ctx context.Context, transport gortsplib.Transport) error 
 	p.s.mu.Lock()
 	p.s.pushes[p] = struct{}{}
 	p.s.mu.Unlock()
+	p.grant.begin()
 	if transport == gortsplib.TransportUDP {
 		p.tap.Allow(-1) // ffmpeg says nothing over TCP while it sends over UDP
 	} else {

@@ -80,8 +80,17 @@ type Grant struct {
 	Stream    streams.Stream
 	// Context ends when the permission does (a revoked key); nil: never.
 	Context context.Context
+	// Begin, if not nil, is called once when media begins to flow: at RECORD or PLAY.
+	Begin func()
 	// Release, if not nil, is called once when the server is done with the grant.
 	Release func()
+}
+
+// begin tells that media begins to flow.
+func (g Grant) begin() {
+	if g.Begin != nil {
+		g.Begin()
+	}
 }
 
 // release gives the grant back.

@@ -7,11 +7,17 @@ package turnstile
 import (
 	"cmp"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/internal/host"
 )
 
 // Share is the part of all connections that one address may hold by default: a
@@ -19,25 +25,68 @@ import (
 // fill the door.
 const Share = 4
 
+// tellEvery is how often the log hears of refusals: a flood of them is one line.
+const tellEvery = time.Minute
+
 // Config bounds a door. The zero value bounds nothing.
 type Config struct {
 	Total      int // connections at one time; 0: no bound
 	PerAddress int // of one IPv4 address or one IPv6 /64; 0: a Share of Total; negative: no bound
+
+	Door       string                // "http": in the log and in the metrics
+	Logger     *slog.Logger          // nil: discards
+	Clock      host.Clock            // nil: the machine's
+	Registerer prometheus.Registerer // nil: none
 }
 
 // Turnstile counts who is inside. Its methods may be called at once.
 type Turnstile struct {
-	c       Config
-	mu      sync.Mutex
-	inside  int
-	from    map[netip.Addr]int
-	refused atomic.Uint64
+	c      Config
+	mu     sync.Mutex
+	inside int
+	from   map[netip.Addr]int
+	told   time.Time // of the last line about a refusal
+	untold int       // refusals since then
+
+	refused [2]atomic.Uint64 // by Bound
+}
+
+// Bound says which of the two a connection ran into.
+type Bound int
+
+// The bounds, as the metrics name them.
+const (
+	OfAll     Bound = iota // "total"
+	OfAddress              // "address"
+)
+
+// String returns the name in the metrics.
+func (b Bound) String() string {
+	if b == OfAll {
+		return "total"
+	}
+	return "address"
 }
 
 // New returns an empty Turnstile.
 func New(c Config) *Turnstile {
 	c.PerAddress = cmp.Or(c.PerAddress, (c.Total+Share-1)/Share)
-	return &Turnstile{c: c, from: map[netip.Addr]int{}}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Clock == nil {
+		c.Clock = host.System{}
+	}
+	t := &Turnstile{c: c, from: map[netip.Addr]int{}}
+	if c.Registerer != nil {
+		for _, b := range []Bound{OfAll, OfAddress} {
+			// A second door of that name in one process shares what is there.
+			_ = c.Registerer.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "penstock_connections_refused_total",
+				Help:        "Connections closed for want of room, by door and by the bound that they ran into.",
+				ConstLabels: prometheus.Labels{"door": c.Door, "bound": b.String()}}, func() float64 { return float64(t.refused[b].Load()) }))
+		}
+	}
+	return t
 }
 
 // Enter lets a connection from remote in, or reports false. leave gives the place
@@ -46,13 +95,34 @@ func (t *Turnstile) Enter(remote net.Addr) (leave func(), ok bool) {
 	at := address(remote)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.c.Total > 0 && t.inside >= t.c.Total || t.c.PerAddress > 0 && t.from[at] >= t.c.PerAddress {
-		t.refused.Add(1)
+	switch {
+	case t.c.PerAddress > 0 && t.from[at] >= t.c.PerAddress:
+		t.refuse(OfAddress, at, t.c.PerAddress)
+		return nil, false
+	case t.c.Total > 0 && t.inside >= t.c.Total:
+		t.refuse(OfAll, at, t.c.Total)
 		return nil, false
 	}
 	t.inside++
 	t.from[at]++
 	return sync.OnceFunc(func() { t.leave(at) }), true
+}
+
+// refuse counts a refusal and tells of it; t.mu is held.
+func (t *Turnstile) refuse(b Bound, at netip.Addr, limit int) {
+	t.refused[b].Add(1)
+	t.untold++
+	now := t.c.Clock.Now()
+	if passed := now.Sub(t.told); !t.told.IsZero() && passed >= 0 && passed < tellEvery {
+		return
+	}
+	try := "see who holds them; more than this need several addresses"
+	if b == OfAll {
+		try = "see who holds them; connections that say nothing are closed after a while"
+	}
+	t.c.Logger.Warn("connections are refused for want of room", "door", t.c.Door, "bound", b.String(), "limit", limit,
+		"remote", at.String(), "inside", t.inside, "refused", t.untold, "try", try)
+	t.told, t.untold = now, 0
 }
 
 func (t *Turnstile) leave(at netip.Addr) {
@@ -72,7 +142,7 @@ func (t *Turnstile) Inside() int {
 }
 
 // Refused returns how many found no room.
-func (t *Turnstile) Refused() uint64 { return t.refused.Load() }
+func (t *Turnstile) Refused() uint64 { return t.refused[OfAll].Load() + t.refused[OfAddress].Load() }
 
 // Listen returns l with every connection counted by t until it is closed.
 func (t *Turnstile) Listen(l net.Listener) net.Listener { return &listener{l, t} }
