@@ -226,9 +226,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, HTTP2: http2(),
 		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: deadline.NewContext,
 	}
 	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress,
 		Door: "http", Logger: s.c.Logger, Clock: s.c.Clock, Registerer: s.c.Registerer}).Listen(l)
+	l = deadline.Listen(l)
 	var following sync.WaitGroup
 	following.Go(func() { s.followViews(base) })
 	defer following.Wait()
