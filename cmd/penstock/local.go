@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,10 +106,7 @@ func linkCommand(t *terminal) *cobra.Command {
 		if err := errors.Join(err, done()); err != nil {
 			return err
 		}
-		at := "http://" + friendly(c.HTTP)
-		if c.secure() {
-			at = "https://" + friendly(c.HTTP)
-		}
+		at := c.ownURL()
 		if c.PublicURL != "" {
 			at = strings.TrimRight(c.PublicURL, "/")
 		}
@@ -291,20 +287,13 @@ func healthCommand(t *terminal) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		scheme := "http"
-		if c.secure() {
-			scheme = "https"
-		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+friendly(c.HTTP)+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ownURL()+"/readyz", nil)
 		if err != nil {
 			return err
 		}
-		// It asks its own machine, by a name that the certificate need not have, and sends
-		// nothing that a stranger could use.
-		own := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-		res, err := own.Do(req)
+		res, err := ownClient().Do(req)
 		if err != nil {
 			return unreachable{err}
 		}
