@@ -157,6 +157,9 @@ func (l *Log) horizon() int64 {
 	return max(l.floor.Load(), now.Add(-keep).UnixMilli())
 }
 
+// Horizon returns the time that records must have arrived at, or later, to be shown now.
+func (l *Log) Horizon() time.Time { return msTime(l.horizon()) }
+
 // raise moves the floor up, never down.
 func (l *Log) raise(ms int64) {
 	for {

@@ -20,7 +20,7 @@ func listShards(r *request, in *shape.ListShardsInput) (*shape.ListShardsOutput,
 	if err != nil {
 		return nil, err
 	}
-	shards := f.pick(st.Shards(), r.s.c.Clock.Now(), st.Info())
+	shards := f.pick(st.Shards(), st.Horizon(), st.Info().Created)
 	if after >= 0 {
 		shards = behind(shards, records.ShardID(after))
 	}
@@ -149,13 +149,13 @@ func parseShardFilter(s string) (f shardFilter) {
 
 // pick filters all retained shards. What was open at one time covers the hash space without
 // a hole: a child counts as open from the moment that its parents are not.
-func (f shardFilter) pick(all []records.Shard, now time.Time, i *datastream.Info) []records.Shard {
+func (f shardFilter) pick(all []records.Shard, horizon, created time.Time) []records.Shard {
 	at := f.at
-	if horizon := now.Add(-i.Retention); f.kind == "AT_TRIM_HORIZON" || at.Before(horizon) {
+	if f.kind == "AT_TRIM_HORIZON" || at.Before(horizon) {
 		at = horizon
 	}
-	if at.Before(i.Created) {
-		at = i.Created
+	if at.Before(created) {
+		at = created
 	}
 	var keep func(records.Shard) bool
 	switch f.kind {

@@ -33,7 +33,7 @@ func TestShardsOfAnInstantCoverTheHashSpace(t *testing.T) {
 	check := func(what string, f shardFilter, all []records.Shard, now time.Time) {
 		t.Helper()
 		var at records.HashKey
-		list := f.pick(all, now, st.Info())
+		list := f.pick(all, now.Add(-datastream.RetentionMin), st.Info().Created)
 		for n := 0; ; n++ {
 			found := false
 			for _, s := range list {

@@ -2,6 +2,7 @@ package kinesis
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"penstock/internal/fault"
@@ -59,8 +60,14 @@ func wordRefusal(r *datastream.Refusal, stream, account, region string) error {
 			"Refer to the AWS Service Limits page (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) for current limits and how to request higher limits.",
 			account, region, r.Count, r.Limit, r.More)
 	case datastream.TooFar:
-		return invalidArgument("UpdateShardCount cannot scale up over double your current open shard count or scale down below half your current open shard count. "+
-			"Current open shard count: %d. A stream has at most %d open shards.", r.Count, r.Limit)
+		why := "UpdateShardCount cannot scale down below half your current open shard count."
+		switch {
+		case r.More > r.Limit:
+			why = fmt.Sprintf("Target shard count or number of open shards cannot be greater than %d.", r.Limit)
+		case r.More > r.Count:
+			why = "UpdateShardCount cannot scale up over double your current open shard count."
+		}
+		return awsjson.NewError("LimitExceededException", "%s Current open shard count: %d Target shard count: %d", why, r.Count, r.More)
 	case datastream.StreamQuota:
 		return awsjson.NewError("LimitExceededException", "This request would exceed the on-demand stream limit for the account %s in %s. Current on-demand stream count: %d. Limit: %d.", account, region, r.Count, r.Limit)
 	case datastream.ConsumerQuota:

@@ -117,7 +117,7 @@ func (s *Stream) Reshard(ctx context.Context, target int) (before int, err error
 		}
 		before = s.OpenShards()
 		if target > 2*before || target < (before+1)/2 || target > ShardsMax {
-			return nil, refuse(op, s.name, &Refusal{Reason: TooFar, Count: before, Limit: ShardsMax})
+			return nil, refuse(op, s.name, &Refusal{Reason: TooFar, Count: before, Limit: ShardsMax, More: target})
 		}
 		if more := target - before; more > 0 {
 			if err := s.c.shardQuota(op, s.name, s.c.Usage(s.account, s.region), more); err != nil {

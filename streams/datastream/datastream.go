@@ -111,7 +111,7 @@ const (
 	BadSplit                          // fault.Invalid: the hash key is not inside Refusal.Shard
 	NotAdjacent                       // fault.Invalid: Refusal.Shard and Refusal.Other cannot be merged
 	ShardQuota                        // fault.Throttled: Refusal.More on top of Refusal.Count passes Refusal.Limit
-	TooFar                            // fault.Invalid: more than double or less than half of Refusal.Count
+	TooFar                            // fault.Invalid: Refusal.More is not between half and double of Refusal.Count, or past Refusal.Limit
 	StreamQuota                       // fault.Throttled: Refusal.Count on-demand streams are Refusal.Limit
 	ConsumerQuota                     // fault.Throttled: Refusal.Count consumers are Refusal.Limit
 	HasConsumers                      // fault.InUse: Refusal.Count consumers are registered
@@ -150,7 +150,7 @@ func (r *Refusal) Error() string {
 	case ShardQuota:
 		return fmt.Sprintf("%d shards are open, %d more would pass the limit of %d", r.Count, r.More, r.Limit)
 	case TooFar:
-		return fmt.Sprintf("from %d open shards, a step goes to between half and double", r.Count)
+		return fmt.Sprintf("from %d open shards, a step goes to between half and double, at most %d; not to %d", r.Count, r.Limit, r.More)
 	case StreamQuota:
 		return fmt.Sprintf("there are %d on-demand streams, the limit", r.Count)
 	case ConsumerQuota:

@@ -134,3 +134,22 @@ func TestARecordAboveTheStreamsSizeIsRefusedWithAllOthers(t *testing.T) {
 		t.Fatalf("%d records were stored", len(page.Records))
 	}
 }
+
+// TestTheDaysChangesOfTheNumberOfShardsOutliveAStop sets it ten times, stops, and tries once more.
+func TestTheDaysChangesOfTheNumberOfShardsOutliveAStop(t *testing.T) {
+	clock := newClock()
+	r := newRig(t, Config{Clock: clock, ScaleEvery: -1})
+	s := r.create(New{Name: "s", Shards: 1})
+	for i := range dayChanges {
+		_, err := s.Reshard(t.Context(), 1+(i+1)%2)
+		r.must(err)
+		clock.Add(time.Minute)
+	}
+	r.restart()
+	if _, err := r.get("s").Reshard(t.Context(), 2); !fault.Is(err, fault.Throttled) {
+		t.Fatalf("the eleventh time: %v", err)
+	}
+	clock.Add(24*time.Hour - time.Minute)
+	_, err := r.get("s").Reshard(t.Context(), 2)
+	r.must(err)
+}

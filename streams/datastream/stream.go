@@ -118,6 +118,15 @@ func (s *Stream) Shards() []records.Shard {
 	return nil
 }
 
+// Horizon is the time that records must have arrived at, or later, to be shown now; the
+// zero time while CREATING and DELETING.
+func (s *Stream) Horizon() time.Time {
+	if log := s.records.Load(); log != nil {
+		return log.Horizon()
+	}
+	return time.Time{}
+}
+
 // OpenShards counts the shards that take records.
 func (s *Stream) OpenShards() int { return len(open(s.Shards())) }
 
