@@ -192,8 +192,9 @@ func (a *Authority) change(ctx context.Context, f func(*sql.Tx) error) error {
 }
 
 // touch notes that a key was used; Run writes it down.
-func (a *Authority) touch(id, remote string) {
-	now := a.config.Clock.Now()
+func (a *Authority) touch(id, remote string) { a.touchAt(id, remote, a.config.Clock.Now()) }
+
+func (a *Authority) touchAt(id, remote string, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last, ok := a.used[id]

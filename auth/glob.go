@@ -4,10 +4,10 @@ import "strings"
 
 // glob matches s against pattern, where * stands for any run of characters and ? for
 // one. It takes at most len(pattern)*len(s) steps, whatever the pattern.
-func glob(pattern, s string) bool { return match(pattern, s, func(c byte) byte { return c }) }
+func glob(pattern, s string) bool { return match(pattern, s, false) }
 
 // globFold is glob without case, in ASCII.
-func globFold(pattern, s string) bool { return match(pattern, s, lower) }
+func globFold(pattern, s string) bool { return match(pattern, s, true) }
 
 func lower(c byte) byte {
 	if c >= 'A' && c <= 'Z' {
@@ -16,15 +16,17 @@ func lower(c byte) byte {
 	return c
 }
 
-func match(pattern, s string, fold func(byte) byte) bool {
+func match(pattern, s string, fold bool) bool {
 	p, i := 0, 0
 	star, mark := -1, 0
 	for i < len(s) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':
 			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || fold(pattern[p]) == fold(s[i])):
+			if p++; p == len(pattern) {
+				return true
+			}
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i] || fold && lower(pattern[p]) == lower(s[i])):
 			p++
 			i++
 		case star >= 0:

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"penstock/internal/fault"
 	"penstock/wire/sigv4"
@@ -20,16 +21,23 @@ func Services() []string {
 // endless one. fault.Invalid: the signature cannot be read; fault.Unauthentic: unknown
 // key, wrong signature, or a clock more than 5 minutes off, in the words SDKs look for.
 func (a *Authority) Signed(ctx context.Context, r *http.Request, body []byte, remote string) (Principal, error) {
+	p, _, err := a.SignedIn(ctx, r, body, remote)
+	return p, err
+}
+
+// SignedIn is Signed, with the region that the request is signed for.
+func (a *Authority) SignedIn(ctx context.Context, r *http.Request, body []byte, remote string) (p Principal, region string, err error) {
 	s, k, err := a.signer(ctx, r)
 	if err != nil {
-		return Principal{}, err
+		return p, "", err
 	}
-	if err := a.verify(s, k, body); err != nil {
+	now := a.config.Clock.Now()
+	if err := a.verify(s, k, body, now); err != nil {
 		a.gauges.failed("sigv4")
-		return Principal{}, err
+		return p, "", err
 	}
-	a.touch(k.ID, remote)
-	return k.principal("sigv4"), nil
+	a.touchAt(k.ID, remote, now)
+	return k.principal("sigv4"), s.Region, nil
 }
 
 // signer reads the signature of r and finds the key that it names.
@@ -57,8 +65,8 @@ func (a *Authority) Vouch(ctx context.Context, r *http.Request) error {
 
 // verify checks a signature with a key that was derived for an earlier request of the same
 // scope, or with a new one, which is kept once it has proved right: strangers fill nothing.
-func (a *Authority) verify(s *sigv4.Signature, k *key, body []byte) error {
-	now, payload := a.config.Clock.Now(), s.Payload(body)
+func (a *Authority) verify(s *sigv4.Signature, k *key, body []byte, now time.Time) error {
+	payload := s.Payload(body)
 	scope := signingScope{k.ID, k.secret, s.Day, s.Region, s.Service}
 	if known := a.derived.get(scope); known != nil {
 		return s.VerifyWith(known, payload, now)

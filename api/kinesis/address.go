@@ -85,8 +85,12 @@ func (r *request) locate(name, arn, id string) (place, error) {
 // admit asks whether the caller may do the operation at p, and finds the stream. Whoever
 // may not does not learn whether it exists.
 func (r *request) admit(p place) (*datastream.Stream, error) {
-	r.object = p.arn()
 	s, err := r.s.c.Catalogue.Get(r.ctx, p.account, p.region, p.stream)
+	if err == nil && p.consumer == "" {
+		r.object = s.ARN() // what p.arn would make anew
+	} else {
+		r.object = p.arn()
+	}
 	var shared *auth.ResourcePolicy
 	if err == nil {
 		shared = r.s.policyOf(s, p)

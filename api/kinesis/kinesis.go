@@ -8,13 +8,13 @@
 package kinesis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +66,7 @@ type Server struct {
 	puts       puts
 	metrics    *metrics
 	complaints complaints
+	actions    map[string]auth.Action // by operation
 }
 
 // New checks c and prepares to serve. It reads or makes the key of iterators and tokens.
@@ -73,12 +74,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.Auth == nil || c.Catalogue == nil {
 		return nil, fault.New(fault.Invalid, "make kinesis server", "", "Auth and Catalogue are required")
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	for field, value := range map[*time.Duration]time.Duration{
 		&c.IteratorLife: DefaultIteratorLife, &c.TokenLife: DefaultTokenLife, &c.SubscriptionLife: DefaultSubscriptionLife,
 		&c.Heartbeat: DefaultHeartbeat, &c.Takeover: DefaultTakeover,
@@ -91,7 +88,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, subs: subscriptions{held: map[subscriptionKey]*subscription{}}, policies: policies{parsed: map[string]parsedPolicy{}}}
+	s := &Server{c: c, subs: subscriptions{held: map[subscriptionKey]*subscription{}}, policies: policies{parsed: map[string]parsedPolicy{}},
+		actions: map[string]auth.Action{}}
+	for _, o := range shape.Model().Operations {
+		s.actions[o.Name] = auth.Action("kinesis:" + o.Name)
+	}
 	if s.sealer, err = newSealer(key, c.Rand); err != nil {
 		return nil, err
 	}
@@ -117,7 +118,23 @@ type caller struct {
 	secure bool
 }
 
-type callerKey struct{}
+// admitted is the context of a request whose signature was checked: its own, and what the
+// operation will work with.
+type admitted struct {
+	context.Context
+	request request
+	caller  caller
+}
+
+type admittedKey struct{}
+
+// Value finds the admitted itself by its key.
+func (a *admitted) Value(key any) any {
+	if key == (admittedKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
 
 // remoteOf is the address that a request came from, without the port.
 func remoteOf(c *awsjson.Call) string {
@@ -132,7 +149,7 @@ func remoteOf(c *awsjson.Call) string {
 func (s *Server) vouch(ctx context.Context, c *awsjson.Call) error {
 	err := s.c.Auth.Vouch(ctx, c.Request)
 	if err != nil {
-		s.c.Auth.Note(ctx, auth.Principal{}, auth.Deed{Action: auth.Action("kinesis:" + c.Operation), Remote: remoteOf(c), Err: err})
+		s.c.Auth.Note(ctx, auth.Principal{}, auth.Deed{Action: s.action(c), Remote: remoteOf(c), Err: err})
 	}
 	return err
 }
@@ -143,16 +160,15 @@ func (s *Server) authenticate(ctx context.Context, c *awsjson.Call, body []byte)
 		body = []byte{}
 	}
 	remote := remoteOf(c)
-	p, err := s.c.Auth.Signed(ctx, c.Request, body, remote)
+	p, region, err := s.c.Auth.SignedIn(ctx, c.Request, body, remote)
 	if err != nil {
-		s.c.Auth.Note(ctx, p, auth.Deed{Action: auth.Action("kinesis:" + c.Operation), Remote: remote, Err: err})
+		s.c.Auth.Note(ctx, p, auth.Deed{Action: s.action(c), Remote: remote, Err: err})
 		return ctx, err
 	}
-	region := scopeRegion(c.Request)
 	if !regionName(region) {
 		return ctx, awsjson.NewError("InvalidSignatureException", "Credential should be scoped to a valid region, not '%.40s'.", region)
 	}
-	return context.WithValue(ctx, callerKey{}, &caller{p, region, remote, c.Request.TLS != nil}), nil
+	return &admitted{Context: ctx, caller: caller{p, region, remote, c.Request.TLS != nil}}, nil
 }
 
 // regionName reports whether a region may be called so: it becomes a part of ARNs, which
@@ -169,22 +185,6 @@ func regionName(s string) bool {
 // regionMax bounds a region's name, which iterators carry.
 const regionMax = 32
 
-// scopeRegion is the region that the signature of r names, which has been checked:
-// KEY/DATE/REGION/SERVICE/aws4_request.
-func scopeRegion(r *http.Request) string {
-	scope := r.Header.Get("Authorization")
-	if i := strings.Index(scope, "Credential="); i >= 0 {
-		scope = scope[i+len("Credential="):]
-	} else {
-		scope = r.URL.Query().Get("X-Amz-Credential")
-	}
-	for range 2 {
-		_, scope, _ = strings.Cut(scope, "/")
-	}
-	region, _, _ := strings.Cut(scope, "/")
-	return region
-}
-
 // request is one call on its way through an operation.
 type request struct {
 	*caller
@@ -196,11 +196,20 @@ type request struct {
 }
 
 func (s *Server) request(ctx context.Context, c *awsjson.Call) *request {
-	who, ok := ctx.Value(callerKey{}).(*caller)
+	a, ok := ctx.Value(admittedKey{}).(*admitted)
 	if !ok {
-		who = &caller{}
+		a = new(admitted)
 	}
-	return &request{caller: who, s: s, ctx: ctx, call: c, action: auth.Action("kinesis:" + c.Operation)}
+	a.request = request{caller: &a.caller, s: s, ctx: ctx, call: c, action: s.action(c)}
+	return &a.request
+}
+
+// action is what policies call the operation.
+func (s *Server) action(c *awsjson.Call) auth.Action {
+	if a, ok := s.actions[c.Operation]; ok {
+		return a
+	}
+	return auth.Action("kinesis:" + c.Operation)
 }
 
 func (r *request) context() auth.Context {

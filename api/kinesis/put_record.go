@@ -10,8 +10,16 @@ import (
 	"penstock/wire/awsjson"
 )
 
+// put is the answer of PutRecord: a shape.PutRecordOutput that is written from where the
+// result lies.
+type put struct {
+	seq       records.Seq
+	shard     records.ShardID
+	encrypted bool
+}
+
 // putRecord is KDS PutRecord.
-func putRecord(r *request, in *shape.PutRecordInput) (*shape.PutRecordOutput, error) {
+func putRecord(r *request, in *shape.PutRecordInput) (*put, error) {
 	st, err := r.stream(in.StreamName, in.StreamARN, in.StreamId)
 	if err != nil {
 		return nil, err
@@ -46,18 +54,44 @@ func putRecord(r *request, in *shape.PutRecordInput) (*shape.PutRecordOutput, er
 		}
 		return nil, wordPut(err, st)
 	}
-	if put := &b.out[0]; put.Err != nil {
-		if fault.Is(put.Err, fault.Throttled) {
-			return nil, rateExceeded(put.Shard.String(), st.Name(), st.Account())
+	got := &b.out[0]
+	if got.Err != nil {
+		if fault.Is(got.Err, fault.Throttled) {
+			return nil, rateExceeded(got.Shard.String(), st.Name(), st.Account())
 		}
-		return nil, put.Err
+		return nil, got.Err
 	}
-	out := &shape.PutRecordOutput{ShardId: b.out[0].Shard.String(), SequenceNumber: b.out[0].Seq.String()}
-	if st.Info().Encrypted() {
-		out.EncryptionType = "KMS"
-	}
-	return out, nil
+	return &put{got.Seq, got.Shard, st.Info().Encrypted()}, nil
 }
+
+// AppendJSON writes the answer.
+func (p *put) AppendJSON(dst []byte) []byte {
+	dst = append(dst, '{')
+	if p.encrypted {
+		dst = append(dst, `"EncryptionType":"KMS",`...)
+	}
+	dst = p.seq.Append(append(dst, `"SequenceNumber":"`...))
+	dst = p.shard.Append(append(dst, `","ShardId":"`...))
+	return append(dst, `"}`...)
+}
+
+// AppendCBOR writes the answer.
+func (p *put) AppendCBOR(dst []byte) []byte {
+	members := 2
+	if p.encrypted {
+		members++
+	}
+	dst = awsjson.AppendCBORMap(dst, members)
+	if p.encrypted {
+		dst = awsjson.AppendCBORString(awsjson.AppendCBORString(dst, "EncryptionType"), "KMS")
+	}
+	var room [128]byte // longer than either
+	dst = shape.AppendText(awsjson.AppendCBORString(dst, "SequenceNumber"), p.seq.Append(room[:0]))
+	return shape.AppendText(awsjson.AppendCBORString(dst, "ShardId"), p.shard.Append(room[:0]))
+}
+
+// Size is about the length of the answer.
+func (p *put) Size(awsjson.Format) int { return entrySize + 64 }
 
 // input makes a record of what a client sent.
 func input(data []byte, key, hash string) (in records.Input, err error) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Buffers come in powers of two between these, each size with a pool of its own; what
@@ -28,20 +29,20 @@ func (p *pools) get(n int) []byte {
 	if class > bufferMax {
 		return make([]byte, 0, n)
 	}
-	if b, ok := p.sizes[class-bufferMin].Get().(*[]byte); ok {
-		return (*b)[:0]
+	if b, ok := p.sizes[class-bufferMin].Get().(*byte); ok {
+		return unsafe.Slice(b, 1<<class)[:0]
 	}
 	return make([]byte, 0, 1<<class)
 }
 
-// put takes back a buffer of get, or one that grew out of it.
+// put takes back a buffer of get, or one that grew out of it. The pools hold a buffer by
+// its first byte, whose class says the rest: a slice would be allocated anew each time.
 func (p *pools) put(b []byte) {
 	class := bits.Len(uint(cap(b))) - 1
 	if class < bufferMin || class > bufferMax {
 		return
 	}
-	b = b[:0]
-	p.sizes[class-bufferMin].Put(&b)
+	p.sizes[class-bufferMin].Put(unsafe.SliceData(b))
 }
 
 var (
@@ -72,6 +73,10 @@ const (
 	answerWait   = bodyWait
 	answerAtOnce = 64 << 10
 )
+
+// answerCounted is the longest answer whose length net/http writes by itself, without
+// what it costs to say it in a header: what fits into its buffer when the handler returns.
+const answerCounted = 2048
 
 // What bodies may hold whose signers nobody has asked about: one, and all together. Past
 // that a key that exists must be named, so that strangers cannot take the whole budget.

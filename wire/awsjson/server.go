@@ -1,9 +1,8 @@
 package awsjson
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	crand "crypto/rand"
+
+	"penstock/internal/deadline"
 )
 
 // bodyMax and budgetMax are the defaults of Config.MaxBody and Config.Budget.
@@ -45,6 +46,10 @@ type Server struct {
 	pools    pools
 	budget   budget
 	readers  sync.Pool
+	spare    sync.Pool // exchanges that nobody uses
+
+	// contentTypes are header values by Format, shared by all answers: nobody writes them.
+	contentTypes [2][]string
 
 	mu  sync.Mutex // ids
 	ids *rand.ChaCha8
@@ -52,21 +57,13 @@ type Server struct {
 
 // New checks the config: every operation of every model needs a handler that fits.
 func New(c Config) (*Server, error) {
-	if c.MaxBody == 0 {
-		c.MaxBody = bodyMax
-	}
-	if c.Budget == 0 {
-		c.Budget = budgetMax
-	}
+	c.MaxBody = cmp.Or(c.MaxBody, bodyMax)
+	c.Budget = cmp.Or(c.Budget, budgetMax)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Rand == nil {
-		c.Rand = crand.Reader
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Rand = cmp.Or(c.Rand, crand.Reader)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	s := &Server{config: c, services: make(map[string]map[string]*operation), budget: budget{most: c.Budget}}
 	for i := range c.Services {
 		ops, err := c.Services[i].check()
@@ -80,6 +77,9 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s.ids = rand.NewChaCha8(seed)
+	for _, f := range [...]Format{JSON, CBOR} {
+		s.contentTypes[f] = []string{f.ContentType()}
+	}
 	return s, nil
 }
 
@@ -94,16 +94,24 @@ type exchange struct {
 	body  []byte
 	out   Outcome
 	start time.Time
-	coral bool // answer in the old application/json form
+	coral bool           // answer in the old application/json form
+	conn  *deadline.Conn // where nobody looks out for a client that leaves; may be nil
 
 	vouched bool // the signer that the headers name exists
 
 	answered bool // the status is sent
 }
 
+// briefly is how soon an answer counts as given in a moment (deadline.Conn.Unwatch).
+const briefly = time.Second
+
 // ServeHTTP answers one request; the path does not matter.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Server: s, w: w, r: r, start: s.config.Now()}
+	x, _ := s.spare.Get().(*exchange)
+	if x == nil {
+		x = new(exchange)
+	}
+	*x = exchange{Server: s, w: w, r: r, start: s.config.Now()}
 	x.call.Request = r
 	defer x.done()
 	x.serve()
@@ -125,19 +133,23 @@ func (x *exchange) done() {
 	if x.body != nil {
 		x.release(x.body)
 	}
+	x.out.Took = x.config.Now().Sub(x.start)
+	x.conn.Answered(x.out.Took < briefly)
 	if x.config.Observe != nil {
-		x.out.Took = x.config.Now().Sub(x.start)
 		x.config.Observe(&x.call, x.out)
 	}
 	if p != nil {
 		panic(p)
 	}
+	s := x.Server
+	*x = exchange{} // keeps nothing from the collector
+	s.spare.Put(x)
 }
 
 // serve makes the checks in the order of AWS.
 func (x *exchange) serve() {
 	x.greet()
-	if x.r.Header.Get("Origin") != "" && x.r.Method == http.MethodOptions {
+	if field(x.r.Header, "Origin") != "" && x.r.Method == http.MethodOptions {
 		x.preflight()
 		return
 	}
@@ -145,16 +157,20 @@ func (x *exchange) serve() {
 		x.xml(accessDenied())
 		return
 	}
-	service, name, _ := strings.Cut(x.r.Header.Get("X-Amz-Target"), ".")
+	service, name, _ := strings.Cut(field(x.r.Header, "X-Amz-Target"), ".")
 	ops, known := x.services[service]
 	x.known = known
 	if x.op = ops[name]; x.op != nil {
 		x.call.Target, x.call.Operation = service, name
 	}
+	if x.op != nil && !x.op.stream && x.r.ProtoMajor == 1 {
+		x.conn = deadline.FromContext(x.r.Context())
+		x.conn.Unwatch()
+	}
 	control := http.NewResponseController(x.w)
 	bounded := control.SetReadDeadline(time.Now().Add(bodyWait)) == nil
 	body, err := x.readBody()
-	content, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
+	content, _, _ := strings.Cut(field(x.r.Header, "Content-Type"), ";")
 	content = strings.TrimSpace(content)
 	unknown, stranger := errors.AsType[*strangerError](err)
 	if stranger {
@@ -174,6 +190,7 @@ func (x *exchange) serve() {
 		x.unread(err)
 		return
 	}
+	_ = x.r.Body.Close() // or net/http looks for what may be left of it
 	x.body, x.out.In = body, len(body)
 	switch {
 	case len(body) == 0:
@@ -206,44 +223,6 @@ func (x *exchange) unparsed() {
 		return
 	}
 	x.fail(serialization(""))
-}
-
-// greet sets the headers of all answers.
-func (x *exchange) greet() {
-	var id [16 + 72]byte
-	x.mu.Lock()
-	_, _ = x.ids.Read(id[:]) // never fails
-	x.mu.Unlock()
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // RFC 9562 §5.4
-	var uuid [36]byte
-	hex.Encode(uuid[:8], id[:4])
-	hex.Encode(uuid[9:13], id[4:6])
-	hex.Encode(uuid[14:18], id[6:8])
-	hex.Encode(uuid[19:23], id[8:10])
-	hex.Encode(uuid[24:], id[10:16])
-	uuid[8], uuid[13], uuid[18], uuid[23] = '-', '-', '-', '-'
-	x.call.RequestID = string(uuid[:])
-	h := x.w.Header()
-	h["x-amzn-RequestId"] = []string{x.call.RequestID}
-	h["x-amz-id-2"] = []string{base64.StdEncoding.EncodeToString(id[16:])}
-	if x.r.Header.Get("Origin") != "" {
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date")
-	}
-}
-
-// preflight answers a browser's question; that answer alone has no x-amz-id-2.
-func (x *exchange) preflight() {
-	h := x.w.Header()
-	delete(h, "x-amz-id-2")
-	if v := x.r.Header.Get("Access-Control-Request-Headers"); v != "" {
-		h.Set("Access-Control-Allow-Headers", v)
-	}
-	if v := x.r.Header.Get("Access-Control-Request-Method"); v != "" {
-		h.Set("Access-Control-Allow-Methods", v)
-	}
-	h.Set("Access-Control-Max-Age", "172800")
-	x.send(http.StatusOK, "", nil)
 }
 
 func accessDenied() *Error {
@@ -478,12 +457,17 @@ func xmlEscaper() *strings.Replacer {
 
 func (x *exchange) send(status int, content string, body []byte) {
 	h := x.w.Header()
-	if content == "" {
+	switch content {
+	case "":
 		h["Content-Type"] = nil // or net/http guesses one
-	} else {
+	case x.call.Format.ContentType():
+		h["Content-Type"] = x.contentTypes[x.call.Format]
+	default:
 		h.Set("Content-Type", content)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if len(body) > answerCounted {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	x.out.Status, x.out.Out, x.answered = status, len(body), true
 	if len(body) > answerAtOnce {
 		control := http.NewResponseController(x.w)

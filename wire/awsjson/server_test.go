@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"penstock/internal/deadline"
 )
 
 func ask(s *Server, target, content string, body io.Reader) *httptest.ResponseRecorder {
@@ -216,6 +218,43 @@ func TestAConnectionOutlivesItsEventStream(t *testing.T) {
 		if _, err := io.Copy(io.Discard, w.Body); err != nil || w.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s, %v", op, w.Status, err)
 		}
+	}
+}
+
+// TestWhoLeavesAStreamIsNoticed also after requests that were answered in a moment, which
+// is when nobody looks out for clients that leave.
+func TestWhoLeavesAStreamIsNoticed(t *testing.T) {
+	began, ended := make(chan bool), make(chan error)
+	server := httptest.NewUnstartedServer(toyServer(t, func(c *Config) {
+		c.Services[0].Handlers[3] = HandleStream("Watch", func(ctx context.Context, _ *Call, _ *toyFail, s *Stream) error {
+			err := s.Start()
+			began <- true
+			<-ctx.Done()
+			ended <- err
+			return ctx.Err()
+		})
+	}))
+	server.Listener = deadline.Listen(server.Listener)
+	server.Config.ConnContext = deadline.NewContext
+	server.Start()
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	for _, op := range []string{"Nothing", "Nothing", "Watch"} {
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nX-Amz-Target: Toy_20260101.%s\r\nContent-Length: 2\r\n"+
+			"Authorization: A Credential=a, SignedHeaders=b, Signature=c\r\nX-Amz-Date: d\r\n\r\n{}", TypeJSON, op)
+		if w, err := http.ReadResponse(r, &http.Request{Method: http.MethodPost}); err != nil || w.StatusCode != http.StatusOK {
+			t.Fatal(w, err)
+		}
+	}
+	<-began
+	_ = conn.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 // unsigned says what is missing of a request's signature before anybody looks at it:
 // nothing at all, a part of it, or that there are two. nil: it has all its parts.
 func unsigned(r *http.Request) *Error {
-	header := r.Header.Get("Authorization")
-	if r.URL.RawQuery == "" && complete(header) && r.Header.Get("X-Amz-Date") != "" {
+	header := field(r.Header, "Authorization")
+	if r.URL.RawQuery == "" && complete(header) && field(r.Header, "X-Amz-Date") != "" {
 		return nil
 	}
 	query := r.URL.Query()
@@ -54,7 +54,7 @@ func incompleteHeader(r *http.Request, header string) *Error {
 			b.WriteString("Authorization header requires '" + p + "' parameter. ")
 		}
 	}
-	if r.Header.Get("X-Amz-Date") == "" && r.Header.Get("Date") == "" {
+	if field(r.Header, "X-Amz-Date") == "" && field(r.Header, "Date") == "" {
 		b.WriteString("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ")
 	}
 	if b.Len() == 0 {

@@ -48,7 +48,7 @@ func (s *Signature) sign(key *Key, payload string, to *[64]byte) {
 	var room [1024]byte
 	sum := sha256.Sum256(s.canonical(room[:0], payload))
 	var scope [textMax]byte
-	text := append(append(scope[:0], algorithm+"\n"...), s.Date.UTC().Format(timeFormat)...)
+	text := append(append(scope[:0], algorithm+"\n"...), s.date...)
 	for i, part := range [...]string{s.Day, s.Region, s.Service, "aws4_request\n"} {
 		text = append(append(text, "\n///"[i]), part...)
 	}
@@ -65,17 +65,13 @@ func (s *Signature) canonical(b []byte, payload string) []byte {
 	}
 	b = append(append(append(append(b, s.request.Method...), '\n'), path...), '\n')
 	b = append(append(b, canonicalQuery(s.request.URL.RawQuery)...), '\n')
-	for _, name := range s.signed {
+	for rest, more := s.signed, true; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, ";")
 		b = append(append(b, name...), ':')
 		b = append(s.header(b, name), '\n')
 	}
-	b = append(b, '\n')
-	for i, name := range s.signed {
-		if i > 0 {
-			b = append(b, ';')
-		}
-		b = append(b, name...)
-	}
+	b = append(append(b, '\n'), s.signed...)
 	return append(append(b, '\n'), payload...)
 }
 

@@ -32,23 +32,26 @@ func (g *Signer) Sign(r *http.Request, body []byte, now time.Time) {
 // the same body often.
 func (g *Signer) SignHash(r *http.Request, hash string, now time.Time) {
 	now = now.UTC()
-	r.Header.Set("X-Amz-Date", now.Format(timeFormat))
+	date := now.Format(timeFormat)
+	r.Header.Set("X-Amz-Date", date)
 	if g.Token != "" {
 		r.Header.Set("X-Amz-Security-Token", g.Token)
 	}
-	s := &Signature{AccessKey: g.AccessKey, Date: now, Day: now.Format("20060102"), Region: g.Region, Service: g.Service, request: r, signed: []string{"host"}}
+	signed := []string{"host"}
 	if g.Authority {
-		s.signed[0] = authority
+		signed[0] = authority
 	}
 	for name := range r.Header {
 		name = strings.ToLower(name)
 		if name == "content-type" || strings.HasPrefix(name, "x-amz-") {
-			s.signed = append(s.signed, name)
+			signed = append(signed, name)
 		}
 	}
-	slices.Sort(s.signed)
+	slices.Sort(signed)
+	s := &Signature{AccessKey: g.AccessKey, date: date, Day: date[:len("20060102")], Region: g.Region, Service: g.Service, request: r,
+		signed: strings.Join(signed, ";")}
 	scope := g.AccessKey + "/" + s.Day + "/" + g.Region + "/" + g.Service + "/aws4_request"
 	var signature [64]byte
 	s.sign(s.Key(g.Secret), hash, &signature)
-	r.Header.Set("Authorization", algorithm+" Credential="+scope+", SignedHeaders="+strings.Join(s.signed, ";")+", Signature="+string(signature[:]))
+	r.Header.Set("Authorization", algorithm+" Credential="+scope+", SignedHeaders="+s.signed+", Signature="+string(signature[:]))
 }

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -66,14 +65,24 @@ type Signature struct {
 	// PayloadHash is X-Amz-Content-Sha256 when sent, else empty.
 	PayloadHash string
 
-	signed    []string // names of signed headers
+	date      string // Date as sent, when its text is the one to sign
+	signed    string // names of signed headers, with semicolons between
 	signature string
 	request   *http.Request
+	accepted  [2]string // room for what Payload lists
 }
 
 // Present reports whether r carries a signature of this kind, good or not.
 func Present(r *http.Request) bool {
-	return strings.HasPrefix(r.Header.Get("Authorization"), algorithm) || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
+	return strings.HasPrefix(field(r, "Authorization"), algorithm) || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
+}
+
+// field is a header by its canonical name, which Header.Get would make anew each time.
+func field(r *http.Request, name string) string {
+	if v := r.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // Parse reads the signature of r. It keeps r, whose body is not touched, for Verify.
@@ -92,18 +101,18 @@ func parse(r *http.Request) (*Signature, error) {
 		return nil, fmt.Errorf("the query is longer than %d bytes", queryMax)
 	}
 	var credential, signed, date string
-	if header := r.Header.Get("Authorization"); strings.HasPrefix(header, algorithm) {
+	if header := field(r, "Authorization"); strings.HasPrefix(header, algorithm) {
 		f, err := authorization(header)
 		if err != nil {
 			return nil, err
 		}
 		credential, signed, s.signature = f.credential, f.signed, f.signature
-		if date = r.Header.Get("X-Amz-Date"); date == "" {
+		if date = field(r, "X-Amz-Date"); date == "" {
 			if t, err := http.ParseTime(r.Header.Get("Date")); err == nil {
 				date = t.UTC().Format(timeFormat)
 			}
 		}
-		s.Token = r.Header.Get("X-Amz-Security-Token")
+		s.Token = field(r, "X-Amz-Security-Token")
 	} else {
 		q, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
@@ -129,7 +138,12 @@ func parse(r *http.Request) (*Signature, error) {
 	if len(date) < len(s.Day) || s.Day != date[:len("20060102")] {
 		return nil, errors.New("the date of the credential is not that of X-Amz-Date")
 	}
-	s.PayloadHash = r.Header.Get("X-Amz-Content-Sha256")
+	if len(date) == len(timeFormat) { // and so without fractions of a second
+		s.date = date
+	} else {
+		s.date = s.Date.UTC().Format(timeFormat)
+	}
+	s.PayloadHash = field(r, "X-Amz-Content-Sha256")
 	return s, s.setSigned(signed)
 }
 
@@ -183,29 +197,41 @@ func (s *Signature) scope(credential string) error {
 }
 
 func (s *Signature) setSigned(list string) error {
-	s.signed = strings.Split(list, ";")
-	if len(s.signed) > signedMax {
+	if strings.Count(list, ";") >= signedMax {
 		return fmt.Errorf("more than %d signed headers", signedMax)
 	}
 	if len(s.signature) != 64 || strings.Trim(s.signature, "0123456789abcdef") != "" {
 		return errors.New("Signature is not 64 hexadecimal digits")
 	}
-	if !sort.StringsAreSorted(s.signed) || !slices.Contains(s.signed, "host") && !slices.Contains(s.signed, authority) {
-		return errors.New("SignedHeaders is not sorted or lacks host")
-	}
-	for i, h := range s.signed {
-		if h == "" || h != strings.ToLower(h) || i > 0 && h == s.signed[i-1] {
-			return errors.New("SignedHeaders has an empty, upper-case or doubled name")
-		}
-	}
+	s.signed = list
 	// A target, a body hash or a date that is sent in a header but not signed could be
 	// swapped by whoever sees the request. In a query the latter two have no meaning in a
 	// header; a target would make another call of a URL that was given away for one.
-	for _, must := range [...]string{"x-amz-target", "x-amz-date", "x-amz-content-sha256"} {
+	musts := [...]string{"x-amz-target", "x-amz-date", "x-amz-content-sha256"}
+	var signs [len(musts)]bool
+	host, sorted, odd := false, true, false
+	for rest, last, more, first := list, "", true, true; more; first = false {
+		var h string
+		h, rest, more = strings.Cut(rest, ";")
+		host = host || h == "host" || h == authority
+		sorted = sorted && (first || h >= last)
+		odd = odd || h == "" || h != strings.ToLower(h) || !first && h == last
+		for i := range musts {
+			signs[i] = signs[i] || h == musts[i]
+		}
+		last = h
+	}
+	switch {
+	case !sorted || !host:
+		return errors.New("SignedHeaders is not sorted or lacks host")
+	case odd:
+		return errors.New("SignedHeaders has an empty, upper-case or doubled name")
+	}
+	for i, must := range musts {
 		if s.Presigned && must != "x-amz-target" {
 			break
 		}
-		if len(s.values(must)) > 0 && s.values(must)[0] != "" && !slices.Contains(s.signed, must) {
+		if v := s.values(must); !signs[i] && len(v) > 0 && v[0] != "" {
 			return errors.New(must + " is sent but not signed")
 		}
 	}
@@ -273,10 +299,11 @@ func (s *Signature) Payload(body []byte) []string {
 	if s.PayloadHash != "" && s.PayloadHash != hash {
 		return nil
 	}
+	s.accepted = [2]string{hash, Unsigned}
 	if s.Presigned {
-		return []string{hash, Unsigned}
+		return s.accepted[:]
 	}
-	return []string{hash}
+	return s.accepted[:1:1]
 }
 
 // canonicalQuery sorts the parameters and encodes them anew, without the signature.

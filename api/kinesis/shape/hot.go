@@ -71,8 +71,8 @@ func (a *PutRecordsAnswer) AppendCBOR(dst []byte) []byte {
 			dst = appendPair(appendPair(dst, "ErrorCode", r.ErrorCode), "ErrorMessage", r.ErrorMessage)
 			continue
 		}
-		dst = appendText(awsjson.AppendCBORString(dst, "SequenceNumber"), r.Seq)
-		dst = appendText(awsjson.AppendCBORString(dst, "ShardId"), r.Shard)
+		dst = AppendText(awsjson.AppendCBORString(dst, "SequenceNumber"), r.Seq)
+		dst = AppendText(awsjson.AppendCBORString(dst, "ShardId"), r.Shard)
 	}
 	return dst
 }
@@ -129,7 +129,7 @@ func (l *Records) appendCBOR(dst []byte) []byte {
 			dst = appendPair(dst, "EncryptionType", "KMS")
 		}
 		dst = appendPair(dst, "PartitionKey", r.Key)
-		dst = appendText(awsjson.AppendCBORString(dst, "SequenceNumber"), r.Seq)
+		dst = AppendText(awsjson.AppendCBORString(dst, "SequenceNumber"), r.Seq)
 	}
 	return dst
 }
@@ -203,7 +203,7 @@ func (a *SubscribeToShardAnswer) AppendCBOR(dst []byte) []byte {
 	dst = awsjson.AppendCBORMap(dst, members)
 	dst = appendChildrenCBOR(dst, a.ChildShards)
 	if len(a.Continuation) > 0 {
-		dst = appendText(awsjson.AppendCBORString(dst, "ContinuationSequenceNumber"), a.Continuation)
+		dst = AppendText(awsjson.AppendCBORString(dst, "ContinuationSequenceNumber"), a.Continuation)
 	}
 	dst = awsjson.AppendCBORInt(awsjson.AppendCBORString(dst, "MillisBehindLatest"), a.MillisBehindLatest)
 	return a.appendCBOR(dst)
@@ -213,8 +213,8 @@ func appendPair(dst []byte, key, value string) []byte {
 	return awsjson.AppendCBORString(awsjson.AppendCBORString(dst, key), value)
 }
 
-// appendText appends digits and the like, which are UTF-8 without asking.
-func appendText(dst, text []byte) []byte {
+// AppendText appends digits and the like as a CBOR text, which are UTF-8 without asking.
+func AppendText(dst, text []byte) []byte {
 	return append(awsjson.AppendCBORHead(dst, 3, uint64(len(text))), text...)
 }
 
