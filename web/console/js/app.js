@@ -1,7 +1,7 @@
 // Starts the console: who is signed in decides what is shown, the address decides which
-// page. Pages other than the first are fetched when they are asked for.
+// page. Pages other than the first are fetched when they are asked for, or a little later.
 import { html, render, useEffect, useState } from './lib.js';
-import { session, outage, start, list } from './store.js';
+import { session, outage, start, list, streamsError } from './store.js';
 import { route } from './router.js';
 import { Shell, Toasts, panel } from './components/shell.js';
 import { busy } from './components/keys.js';
@@ -31,7 +31,8 @@ const places = { camera: 'cameras', add: 'cameras', datastream: 'data' };
 /** The page that an address means. */
 function pageOf(path) {
   const [first, second] = path;
-  if (!first) return list.value && list.value.some((s) => !s.demo) ? 'cameras' : 'start';
+  if (!first && !list.value && !streamsError.value) return ''; // known in a moment: neither page flashes by
+  if (!first) return list.value?.some((s) => !s.demo) ? 'cameras' : 'start';
   if (first === 'cameras') return second ? 'camera' : 'cameras';
   if (first === 'data') return second ? 'datastream' : 'data';
   return ['start', 'add', 'health', 'settings'].includes(first) ? first : 'lost';
@@ -40,12 +41,15 @@ function pageOf(path) {
 /** Shows what load() brings; a failed fetch says so instead of a white page. */
 function Later({ load, id, props }) {
   const [got, setGot] = useState({ id: '', part: null, failed: false });
+  const away = !!outage.value; // what could not be fetched is fetched once the server is back
   useEffect(() => {
+    if (away && got.id === id && got.part) return undefined;
     let here = true;
     load().then((m) => here && setGot({ id, part: m.default || m, failed: false }), () => here && setGot({ id, part: null, failed: true }));
     return () => { here = false; };
-  }, [id]);
+  }, [id, away]);
   if (got.id !== id) return html`<p class="boot" aria-busy="true"></p>`;
+  if (got.failed && away) return html`<p class="boot" role="status">This page comes as soon as the server answers.</p>`;
   if (got.failed) return html`<p class="boot" role="alert">This part of the console could not be loaded. <button class="btn" onClick=${() => location.reload()}>Reload</button></p>`;
   return html`<${got.part} ...${props} />`;
 }
@@ -54,12 +58,14 @@ function App() {
   const who = session.value;
   const { path } = route.value;
   const page = who ? pageOf(path) : 'signin';
-  useEffect(() => { document.title = `${titles[page] || path[1]} · penstock`; }, [page, path[1]]);
+  useEffect(() => { if (page) document.title = `${titles[page] || path[1]} · penstock`; }, [page, path[1]]);
+  // Once the first pictures run, the other pages are fetched too, so that none keeps anyone waiting.
+  useEffect(() => { if (who) setTimeout(() => Object.values(pages).forEach((f) => f().catch(() => {})), 3000); }, [!!who]);
   if (who === undefined) return html`<div class="boot">${outage.value ? 'The server does not answer. Trying again…' : html`<${Spinner} />`}</div>`;
   if (!who) return html`<${Later} load=${pages.signin} id="signin" props=${{}} /><${Toasts} />`;
   const close = () => { panel.value = ''; };
   return html`<${Shell} page=${places[page] || page}>
-      <${Later} load=${pages[page]} id=${page} props=${page === 'camera' || page === 'datastream' ? { name: path[1], key: path[1] } : {}} />
+      ${page ? html`<${Later} load=${pages[page]} id=${page} props=${page === 'camera' || page === 'datastream' ? { name: path[1], key: path[1] } : {}} />` : html`<p class="boot" aria-busy="true"></p>`}
     </${Shell}>
     ${panel.value && html`<${Later} load=${panels[panel.value]} id=${panel.value} props=${{ onClose: close }} />`}`;
 }

@@ -45,11 +45,11 @@ export function full(ms) {
   return `${weekday(ms)} ${day(ms, 0)} ${clock(ms, true)} ${zone(ms)}\n${new Date(ms).toISOString().replace('T', ' ').replace('Z', ' UTC')}`;
 }
 
-/** UTC+1, UTC−3:30. */
+/** UTC, UTC+1, UTC−3:30. */
 export function zone(ms) {
   const m = -new Date(ms).getTimezoneOffset();
   const a = Math.abs(m);
-  return `UTC${m < 0 ? '−' : '+'}${Math.floor(a / 60)}${a % 60 ? `:${two(a % 60)}` : ''}`;
+  return !m ? 'UTC' : `UTC${m < 0 ? '−' : '+'}${Math.floor(a / 60)}${a % 60 ? `:${two(a % 60)}` : ''}`;
 }
 
 export function startOfDay(ms) {

@@ -9,7 +9,7 @@ export function status(s, now = Date.now()) {
   const since = instant(s.since);
   const age = Number.isFinite(since) ? now - since : NaN;
   const lasting = age > 1000 ? roughly(age) : '';
-  const why = s.reason || '';
+  const why = sentence(s.reason);
   switch (s.state) {
     case 'live':
       if (s.lostLately > 0) return { tone: 'warn', word: 'degraded', title: 'Picture is losing data', text: lossWords(s), fix: '' };
@@ -28,6 +28,9 @@ export function status(s, now = Date.now()) {
       return { tone: 'bad', word: lasting ? `offline ${lasting}` : 'offline', title: s.source ? 'Camera cannot be reached' : 'Nobody is sending', text: why, fix: s.source ? 'source' : 'push' };
   }
 }
+
+/** What the server says in the middle of a line, as a line of its own. */
+const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : '');
 
 function lossWords(s) {
   const udp = s.source?.transport === 'udp' || /udp/i.test(s.producer?.protocol || '');

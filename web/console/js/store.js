@@ -73,7 +73,7 @@ async function redeem(link) {
   try {
     enter(await api.post('v1/session', { link }, { quiet: true }));
   } catch (err) {
-    signedOutBecause.value = err.status ? 'That one-time link has been used or is too old. Each works once.' : '';
+    signedOutBecause.value = err.status ? 'That link has been used or is too old: each works once. A new one comes with penstock link, on the server.' : '';
     await whoami();
   }
 }

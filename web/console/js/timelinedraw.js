@@ -6,8 +6,8 @@ import { clock } from './format.js';
 /** Heights in CSS pixels; the canvas is as high as the last. */
 /** @returns {{over:[number,number], pill:number, band:[number,number], axis:[number,number], height:number}} */
 export const layout = (coarse) => (coarse
-  ? { over: [4, 26], pill: 34, band: [58, 90], axis: [90, 118], height: 118 }
-  : { over: [3, 21], pill: 27, band: [48, 70], axis: [70, 94], height: 94 });
+  ? { over: [4, 26], pill: 42, band: [66, 98], axis: [98, 126], height: 126 }
+  : { over: [3, 21], pill: 36, band: [57, 79], axis: [79, 103], height: 103 });
 
 function hatch(ctx, c, scale) {
   const n = 7 * scale;
@@ -52,6 +52,7 @@ function overview(ctx, m, L, W, lines) {
   round(ctx, 0, a, W, b - a, 4);
   ctx.fill();
   const X = (t) => ((t - m.over.from) / (m.over.to - m.over.from)) * W;
+  names(ctx, m, b, W, X);
   band(ctx, m, [a + 5, b - 5], W, X, m.overview, lines, m.over);
   if (Number.isFinite(m.playhead)) line(ctx, X(m.playhead), a, b, m.c.text, 2);
   const x = Math.max(1.5, X(m.view.from));
@@ -61,6 +62,23 @@ function overview(ctx, m, L, W, lines) {
     ctx.lineWidth = 2.5;
     round(ctx, Math.min(x, W - 12), a - 1.5, w, b - a + 3, 4);
     ctx.stroke();
+  }
+}
+
+/** The hours or days under the overview, so that it can be read without pointing at it. */
+function names(ctx, m, bottom, W, X) {
+  ctx.font = `${m.coarse ? 11 : 10.5}px ${m.c.font}`;
+  ctx.textBaseline = 'top';
+  ctx.fillStyle = m.c.mut;
+  let past = 0;
+  for (const t of ticks(m.over.from, m.over.to, Math.max(2, Math.floor(W / (m.coarse ? 70 : 76))))) {
+    const x = Math.round(X(t.at)) + 0.5;
+    const w = ctx.measureText(t.label).width;
+    const left = x - w / 2;
+    if (left < past || left + w > W) continue;
+    line(ctx, x, bottom - 3, bottom, m.c.mut, 1);
+    ctx.fillText(t.label, left, bottom + 3);
+    past = left + w + 12;
   }
 }
 

@@ -2,14 +2,20 @@
 import { html, useState, useRef, useEffect } from '../lib.js';
 import { full } from '../format.js';
 import { status } from '../status.js';
-import { now, words } from '../store.js';
+import { now, outage, words } from '../store.js';
 import { Icon } from './icons.js';
 
 export const Dot = ({ tone }) => html`<i class=${`dot ${tone === 'ok' ? '' : tone}`} aria-hidden="true"></i>`;
 
+/** The status of a stream, or what it was when the server last answered. */
+export function known(stream) {
+  const s = status(stream, now.value);
+  return outage.value ? { ...s, tone: 'off', word: `was ${s.word}` } : s;
+}
+
 /** State of a stream as shape, colour and word. */
 export function StatusChip({ stream }) {
-  const s = status(stream, now.value);
+  const s = known(stream);
   return html`<span class="chip" title=${s.text || s.title}><${Dot} tone=${s.tone} /><span class="clip">${s.word}</span></span>`;
 }
 
@@ -61,7 +67,13 @@ export const Skeleton = ({ width = '100%', height = '14px' }) => html`<div class
 export const Spinner = () => html`<div class="spin" role="status" aria-label="loading"></div>`;
 
 export function Field({ label, id, hint, error, children }) {
-  return html`<div><label class="f" htmlFor=${id}>${label}</label>${children}${hint && html`<p class="mut small" id=${`${id}-hint`}>${hint}</p>`}${error && html`<p class="err" role="alert">${error}</p>`}</div>`;
+  // The field says its hint and its error to who cannot see them below it.
+  useEffect(() => {
+    const ids = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(' ');
+    const e = document.getElementById(id);
+    if (ids) e?.setAttribute('aria-describedby', ids); else e?.removeAttribute('aria-describedby');
+  });
+  return html`<div><label class="f" htmlFor=${id}>${label}</label>${children}${hint && html`<p class="mut small" id=${`${id}-hint`}>${hint}</p>`}${error && html`<p class="err" role="alert" id=${`${id}-error`}>${error}</p>`}</div>`;
 }
 
 /** A setting that this browser remembers. */

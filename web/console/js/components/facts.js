@@ -25,7 +25,7 @@ export function Facts({ stream: s }) {
     ['Lost on the way', s.lost ? `${count(s.lost)} samples` : 'none'],
     ['Viewers', count(s.viewers)],
   ];
-  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${typeof v === 'string' ? 'clip' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
+  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${k === 'Source' ? '' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
     ${s.tags && Object.keys(s.tags).filter((k) => !k.includes(':')).length ? html`<div class="row" style=${{ marginTop: '10px', gap: '6px' }}>${Object.entries(s.tags).filter(([k]) => !k.includes(':')).map(([k, v]) => html`<span class="chip"><span class="clip">${v ? `${k}: ${v}` : k}</span></span>`)}</div>` : null}</div>`;
 }
 

@@ -48,5 +48,5 @@ export function Ladder({ check }) {
   </div>`;
 }
 
-const Rung = ({ tone, title, detail, next, failed }) => html`<div class=${`chk ${tone === 'ok' ? 'line' : ''}`}><${Dot} tone=${tone} /><b>${title}${failed ? html`<span class="sr"> failed</span>` : ''}</b>
+const Rung = ({ tone, title, detail, next, failed }) => html`<div class=${`chk ${tone === 'ok' ? 'line' : ''}`}><${Dot} tone=${tone} /><b>${title}${failed ? html`<span class="failed"> failed</span>` : ''}</b>
   ${detail && html`<small>${detail}</small>`}${next && html`<small class="try">${failed ? html`<b>Try: </b>` : ''}${next}</small>`}</div>`;

@@ -97,7 +97,7 @@ export function Records({ name, shards, rate }) {
         ${mode === 'live' && html`<button type="button" class="btn sm" aria-pressed=${paused} onClick=${() => setPaused(!paused)}>${paused ? 'Go on' : 'Pause'}</button>`}
         <button type="button" class="btn sm" disabled=${!rows.length} onClick=${save} title="What was read here, as JSON lines">Save JSONL</button></div>
       ${state.error && html`<p class="err" role="alert"><${Dot} tone="bad" /> ${words(state.error)}</p>`}</div>
-    ${rows.length > 0 && html`<div class="scroll"><table class="recs"><thead><tr><th>Time</th><th class="hidem">Shard</th><th>Partition key</th><th>Data</th><th class="num hidem">Size</th><th class="hidem">Sequence number</th></tr></thead><tbody>
+    ${rows.length > 0 && html`<div class="scroll"><table class="recs"><thead><tr><th>Time</th><th class="hidem">Shard</th><th>Partition key</th><th>Data</th><th class="num hidem narrow">Size</th><th class="hidem narrow" title="sequence number">Sequence</th></tr></thead><tbody>
       ${rows.map((e) => html`<${Row} key=${e.id} e=${e} as=${as} open=${open === e.id} onOpen=${() => setOpen(open === e.id ? '' : e.id)} />`)}</tbody></table></div>`}</div>`;
 }
 
@@ -121,7 +121,7 @@ function Row({ e, as, open, onOpen }) {
   const whole = open && c.kind === 'JSON' ? pretty(c.text) : c.text;
   return html`<tr aria-expanded=${open} tabIndex="0" onClick=${() => { if (!String(getSelection())) onOpen(); }} onKeyDown=${key}><td class="mono nw" title=${full(t)}>${clock(t, true)}</td><td class="hidem">${short(e.shard)}</td><td>${e.key}</td>
     <td class="mono"><div class=${open ? '' : 'data'}>${open ? whole : c.text.slice(0, 600)}</div>${(open || !['JSON', 'text'].includes(c.kind)) && html`<span class="mut small">${c.kind}${e.sub !== undefined ? ` · part ${e.sub} of an aggregate` : ''}</span>`}</td>
-    <td class="num nw hidem">${bytes(e.size)}</td><td class="mono hidem" title=${e.sequence_number}>${open ? e.sequence_number : `…${e.sequence_number.slice(-6)}`}</td></tr>`;
+    <td class="num nw hidem narrow">${bytes(e.size)}</td><td class="mono hidem narrow" title=${e.sequence_number}>${open ? e.sequence_number : `…${e.sequence_number.slice(-6)}`}</td></tr>`;
 }
 
 function pretty(text) { try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; } }

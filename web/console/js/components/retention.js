@@ -20,6 +20,6 @@ export function Retention({ value, onChange, bitrate }) {
   const ok = retentionOK(value);
   const weight = ok && bitrate ? ` About ${bytes((bitrate / 8) * (ms / 1000))} at today's rate.` : '';
   return html`<${Field} id=${id} label="Keep recordings for" error=${ok ? '' : 'Between 1 h and 10 y, such as 36h, 45d or 2y'} hint=${weight || null}>
-    <div class="row" style=${{ flexWrap: 'nowrap' }}><select class="in" id=${id} value=${own ? 'own' : match} onChange=${pick}>${usual.map((u) => html`<option value=${u}>${kept(u)}</option>`)}<option value="own">another time…</option></select>
+    <div class="row" style=${{ flexWrap: 'nowrap' }}><select class="in" id=${id} value=${own ? 'own' : match} onChange=${pick}>${usual.map((u) => html`<option value=${u}>${kept(u).replace(/ d$/, ' days').replace(/ h$/, ' hours')}</option>`)}<option value="own">another time…</option></select>
     ${own && html`<input class="in" aria-label="Time to keep" value=${value} onInput=${(e) => onChange(e.currentTarget.value)} aria-invalid=${!ok} />`}</div></${Field}>`;
 }

@@ -103,6 +103,6 @@ function Shard({ b, dense, provisioned, chosen, joins, onDown, onChoose }) {
   const cls = `shard ${s.open ? '' : 'closed'} ${hot ? 'hot' : ''} ${chosen ? 'on' : ''} ${joins ? 'joins' : ''}`;
   if (!s.open) return html`<div class=${cls} style=${style} title=${title}>${!dense && html`<span class="clip">${short(s.id)} · closed ${when(instant(s.closed), now.value)}</span>`}</div>`;
   return html`<button type="button" class=${cls} style=${style} title=${title} aria-pressed=${chosen} onPointerDown=${onDown} onClick=${onChoose}>
-    ${!dense && html`<b class="clip">${short(s.id)}</b><span class="clip mut">${provisioned ? `${Math.round(load * 100)}% of 1 MiB/s` : `${bytes(s.bytes_in || 0)}/s`}${s.hot_key && s.hot_share > 0.2 ? ` · hot: ${s.hot_key}` : ''}${s.refused > 0 ? ` · ${count(Math.round(s.refused))} refused/s` : ''}</span>`}
+    ${!dense && html`<b class="clip">${short(s.id)}</b><span class="clip mut">${provisioned ? `${Math.round(load * 100)}% of 1 MiB/s` : `${bytes(s.bytes_in || 0)}/s`}${s.hot_key && s.hot_share > 0.2 ? ` · ${hot ? 'hot' : 'most'}: ${s.hot_key}` : ''}${s.refused > 0 ? ` · ${count(Math.round(s.refused))} refused/s` : ''}</span>`}
     <i class="bar"><i style=${{ width: `${Math.min(100, load * 100)}%` }}></i></i></button>`;
 }

@@ -37,9 +37,9 @@ function Foot() {
   const s = system.value;
   const mac = /Mac|iPhone|iPad/.test(navigator.platform);
   return html`<div class="foot">
-    ${s && html`<div>${s.version && `${/^\d/.test(s.version) ? 'v' : ''}${s.version} · `}up ${upFor(s)}</div>`}
+    ${s && html`<div>${s.version && `${/^\d+\.\d/.test(s.version) ? 'v' : ''}${s.version} · `}up ${upFor(s)}</div>`}
     ${s?.disk?.total ? html`<div>${diskLine(s.disk)}</div>` : null}
-    <button type="button" onClick=${() => { panel.value = 'keys'; }}><kbd>?</kbd> shortcuts</button> · <button type="button" onClick=${() => { panel.value = 'palette'; }}><kbd>${mac ? '⌘K' : 'Ctrl K'}</kbd> go to</button></div>`;
+    <button type="button" onClick=${() => { panel.value = 'keys'; }}><kbd>?</kbd> shortcuts</button><button type="button" onClick=${() => { panel.value = 'palette'; }}><kbd>${mac ? '⌘K' : 'Ctrl K'}</kbd> go to</button></div>`;
 }
 
 const upFor = (s) => span(s.started ? now.value - instant(s.started) : (s.uptime_s || 0) * 1000);

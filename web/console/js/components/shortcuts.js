@@ -11,7 +11,7 @@ const map = [
 
 export function Shortcuts({ onClose }) {
   return html`<${Dialog} title="Keyboard" wide=${true} onClose=${onClose}>
-    <div class="g2">${[map.slice(0, 1).concat(map.slice(2)), map.slice(1, 2)].map((col) => html`<div class="stack">${col.map(([title, keys]) => html`<section key=${title}><h3 class="f">${title}</h3><div class="keys">
+    <div class="g2 pair">${[map.slice(0, 1).concat(map.slice(2)), map.slice(1, 2)].map((col) => html`<div class="stack">${col.map(([title, keys]) => html`<section key=${title}><h3 class="f">${title}</h3><div class="keys">
       ${keys.map(([ks, text]) => html`<span>${ks.map((k, i) => html`${i ? ' ' : ''}<kbd>${k}</kbd>`)}</span><span>${text}</span>`)}</div></section>`)}</div>`)}</div>
   </${Dialog}>`;
 }

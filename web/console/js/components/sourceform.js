@@ -28,9 +28,9 @@ export function SourceForm({ value, onChange, known, disabled }) {
   const leave = () => { if (value.url) onChange(tidy(value)); };
   return html`<fieldset disabled=${disabled} style=${{ border: 0, margin: 0, padding: 0, minWidth: 0 }}>
     <${Field} id=${`${id}u`} label="Address or RTSP URL"><input class="in mono" id=${`${id}u`} value=${value.url} onInput=${set('url')} onBlur=${leave} placeholder="10.0.4.36 or rtsp://10.0.4.36:554/stream1" inputmode="url" autocapitalize="off" autocomplete="off" spellcheck=${false} required /></${Field}>
-    <div class="g2"><${Field} id=${`${id}n`} label="User"><input class="in" id=${`${id}n`} value=${value.username} onInput=${set('username')} autocomplete="off" autocapitalize="off" spellcheck=${false} /></${Field}>
+    <div class="g2 pair"><${Field} id=${`${id}n`} label="User"><input class="in" id=${`${id}n`} value=${value.username} onInput=${set('username')} autocomplete="off" autocapitalize="off" spellcheck=${false} /></${Field}>
     <${Field} id=${`${id}p`} label="Password"><input class="in" id=${`${id}p`} type="password" value=${value.password} onInput=${set('password')} autocomplete="new-password" placeholder=${known ? 'as it was' : ''} /></${Field}></div>
     <${Field} id=${`${id}t`} label="Transport"><select class="in" id=${`${id}t`} value=${value.transport} onChange=${set('transport')}>
-      <option value="auto">Automatic: TCP, then UDP when refused</option><option value="tcp">TCP only</option><option value="udp">UDP only</option></select></${Field}>
+      <option value="auto">Automatic (TCP first)</option><option value="tcp">TCP only</option><option value="udp">UDP only</option></select></${Field}>
     <p class="mut small" style=${{ marginTop: '8px' }}>Any character works in the password; it is stored encrypted and never shown again.</p></fieldset>`;
 }

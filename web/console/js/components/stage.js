@@ -2,7 +2,7 @@
 import { html, useRef, useState, useEffect } from '../lib.js';
 import { RATES } from '../player/player.js';
 import { address, stream as path, iso } from '../api.js';
-import { serverNow, mayChange, now, system } from '../store.js';
+import { serverNow, mayChange, now, system, outage } from '../store.js';
 import { status } from '../status.js';
 import { span, clock, day, codecName, startOfDay } from '../format.js';
 import { Icon } from './icons.js';
@@ -29,7 +29,7 @@ function Tags({ player, stream }) {
   const t = player.time.value;
   const behind = Math.max(0, serverNow() - t);
   const silent = player.silent.value || (stream.tracks || []).find((x) => x.kind === 'audio' && /^pcm/.test(x.codec))?.codec;
-  const text = !Number.isFinite(t) || (live && !stream.live) ? '' : live
+  const text = !Number.isFinite(t) || (live && (!stream.live || outage.value)) ? '' : live
     ? (player.playing.value ? `live ${Number.isFinite(player.latency.value) ? span(Math.max(0, Math.round(player.latency.value / 10) * 10)) : ''}` : `paused · −${span(behind)}`)
     : `−${span(behind)} · recorded`;
   const gap = player.gap.value;
@@ -104,7 +104,7 @@ export function Controls({ player, stream, video, frame, clip, onClip, onSnapsho
     <span class="mono time"><${Time} at=${t}>${stale ? `${day(t)} ` : ''}${clock(t, true)}</${Time}></span>
     <span class="grow"></span>
     ${audio && html`<button type="button" class="btn sm ico" aria-label=${player.muted.value ? 'Sound on' : 'Sound off'} aria-pressed=${!player.muted.value} disabled=${!!player.silent.value} onClick=${() => player.mute(!player.muted.value)}><${Icon} name=${player.muted.value ? 'mute' : 'sound'} /></button>`}
-    <button type="button" class=${`btn sm ${live && playing ? '' : 'pri'}`} aria-pressed=${live && playing} onClick=${() => player.live()}><${Dot} tone=${live && playing && stream.live ? 'ok' : 'off'} />${live && playing ? 'Live' : 'Go live'}</button>
+    <button type="button" class=${`btn sm ${live && playing ? '' : 'pri'}`} aria-pressed=${live && playing} onClick=${() => player.live()}><${Dot} tone=${live && playing && stream.live && !outage.value ? 'ok' : 'off'} />${live && playing ? 'Live' : 'Go live'}</button>
     <button type="button" class="btn sm" onClick=${onSnapshot}>Snapshot</button>
     <button type="button" class="btn sm" aria-pressed=${!!clip} onClick=${onClip}>${clip ? `Clip ${span(clip.to - clip.from)} ↓` : 'Clip…'}</button>
     ${document.pictureInPictureEnabled && html`<button type="button" class="btn sm ico hidem" aria-label="Picture in picture" onClick=${() => (document.pictureInPictureElement ? document.exitPictureInPicture() : video.current.requestPictureInPicture().catch(() => {}))}><${Icon} name="pip" /></button>`}

@@ -53,7 +53,8 @@ function paint(canvas, d) {
   const g = canvas.getContext('2d');
   const c = colours();
   const X = (t) => ((t - d.from) / (d.to - d.from)) * w;
-  const box = (s, least, colour) => { g.fillStyle = colour; const x = Math.max(0, X(s.start)); g.fillRect(x, 0, Math.max(least, Math.min(w, X(s.end)) - x), 1); };
-  for (const s of d.spans) box(s, 1, c.rec);
-  for (const s of d.gaps) box(s, 2, c.bad);
+  // What is too short to be seen is drawn two pixels wide all the same.
+  const box = (s, colour) => { g.fillStyle = colour; const x = Math.max(0, Math.min(w - 2, X(s.start))); g.fillRect(x, 0, Math.max(2, Math.min(w, X(s.end)) - x), 1); };
+  for (const s of d.spans) box(s, c.rec);
+  for (const s of d.gaps) box(s, c.bad);
 }

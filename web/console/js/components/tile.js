@@ -1,10 +1,9 @@
 // One camera on the wall.
 import { html, useRef } from '../lib.js';
 import { now, mayChange } from '../store.js';
-import { status } from '../status.js';
 import { href } from '../router.js';
 import { format, kept, when, instant, rate } from '../format.js';
-import { Dot, StatusChip, Time } from './bits.js';
+import { Dot, StatusChip, Time, known } from './bits.js';
 import { LiveVideo, useSeen } from './video.js';
 import { Strip } from './strip.js';
 
@@ -13,7 +12,7 @@ export const fixes = { source: ['Fix the address or password', 'edit'], push: ['
 export function Tile({ stream, onFix }) {
   const ref = useRef(null);
   const seen = useSeen(ref);
-  const s = status(stream, now.value);
+  const s = known(stream);
   const last = instant(stream.last);
   const what = stream.live ? format(stream) : Number.isFinite(last) ? html`last picture <${Time} at=${last}>${when(last, now.value)}</${Time}>` : 'nothing recorded yet';
   return html`<article class="card tile" ref=${ref} aria-label=${`${stream.name}, ${s.word}`}>

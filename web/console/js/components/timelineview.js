@@ -48,7 +48,7 @@ export function TimelineView({ player, stream, detail, overview, control, clip, 
       <${Seg} small=${true} label="Zoom" value=${exact} onChange=${(ms) => tl.zoom(ms)} options=${ZOOMS.map(([text, ms]) => [ms, text])} />
       <span class="grow"></span>
       <${Jump} tl=${tl} player=${player} view=${view} />
-      <span class="hidem"><${Seg} small=${true} label="Overview" value=${view.over} onChange=${(ms) => tl.setSpan(ms)} options=${SPANS.map(([ms, t]) => [ms, t, `the upper bar shows ${t}`])} /></span>
+      <span class="hidem row" style=${{ gap: '7px' }}><span class="mut small" aria-hidden="true">overview</span><${Seg} small=${true} label="Overview" value=${view.over} onChange=${(ms) => tl.setSpan(ms)} options=${SPANS.map(([ms, t]) => [ms, t, `the upper bar shows ${t}`])} /></span>
     </div>
     <div class="tl">
       <canvas ref=${canvas} tabIndex="0" role="slider" aria-label="Timeline" aria-valuemin=${Math.round(view.from / 1000)} aria-valuemax=${Math.round(view.to / 1000)} aria-valuenow=${Math.round((player.time.value || view.from) / 1000)} aria-valuetext=${spoken(player, detail)} onKeyDown=${key}></canvas>
@@ -77,12 +77,15 @@ function Jump({ tl, player, view }) {
   };
   const d = new Date(mid);
   const local = new Date(mid - d.getTimezoneOffset() * 6e4).toISOString().slice(0, 16);
+  const field = useRef(null);
+  // It follows the timeline, but not under the hands of someone who types in it.
+  useEffect(() => { const f = field.current; if (document.activeElement !== f && f.value !== local) f.value = local; });
   const pick = (e) => {
     const t = new Date(e.currentTarget.value).getTime();
     if (Number.isFinite(t)) { player.seek(Math.min(t, serverNow()), undefined); tl.show(Math.min(t, serverNow())); }
   };
   return html`<span class="row" style=${{ gap: '4px', flexWrap: 'nowrap' }}><button type="button" class="btn sm ico" aria-label="A day back" title="a day back" onClick=${() => move(-1)}><${Icon} name="left" /></button>
-    <input class="in auto small" style=${{ minHeight: '28px', padding: '2px 6px' }} type="datetime-local" aria-label="Go to a day and time" key=${Math.round(mid / 60e3)} defaultValue=${local} onChange=${pick} />
+    <input class="in auto small" style=${{ minHeight: '28px', padding: '2px 6px' }} type="datetime-local" aria-label="Go to a day and time" ref=${field} onChange=${pick} />
     <button type="button" class="btn sm ico" aria-label="A day on" title="a day on" disabled=${mid > serverNow() - 864e5 / 2} onClick=${() => move(1)}><${Icon} name="right" /></button></span>`;
 }
 
@@ -120,9 +123,9 @@ function Words({ detail, view, hover, player, clip, onClip, onDownload }) {
   const near = hover?.gap || gaps.find((g) => Math.abs((g.start + g.end) / 2 - player.time.value) < (view.to - view.from) / 8) || gaps[gaps.length - 1];
   return html`<div class="tlfoot">
     ${detail.error.value && html`<span role="alert">The timeline could not be read: ${detail.error.value.message}</span>`}
-    ${near && html`<span><span class="hatch" aria-hidden="true"></span> gap ${clock(near.start)} – ${clock(near.end)}${near.reason ? `: ${near.reason}` : ''}${gaps.length > 1 ? ` (one of ${gaps.length} here)` : ''}</span>`}
+    ${near && html`<span class="gap clip" title=${near.reason}><span class="hatch" aria-hidden="true"></span> gap ${clock(near.start)} – ${clock(near.end)}${near.reason ? `: ${near.reason}` : ''}${gaps.length > 1 ? ` (one of ${gaps.length} here)` : ''}</span>`}
     ${!near && d.at > 0 && !d.spans.some((s) => s.end > view.from && s.start < view.to) && html`<span>Nothing is recorded in this stretch.</span>`}
-    <span class="grow"></span>
-    <span class="hidem"><kbd>←</kbd><kbd>→</kbd> frame <kbd>J</kbd><kbd>L</kbd> 10 s <kbd>E</kbd> next gap <kbd>I</kbd><kbd>O</kbd> mark clip</span>
-    <span title="the zone of this browser">${zone(view.to)}</span></div>`;
+    ${!near && html`<span class="grow"></span>`}
+    <span class="hidem hints"><kbd>←</kbd><kbd>→</kbd> frame <kbd>J</kbd><kbd>L</kbd> 10 s <kbd>E</kbd> next gap <kbd>I</kbd><kbd>O</kbd> mark clip</span>
+    <span class="hints" title="the zone of this browser">${zone(view.to)}</span></div>`;
 }

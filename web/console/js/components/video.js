@@ -42,6 +42,7 @@ function Moving({ name, label, onBlocked }) {
     let live;
     let timer;
     const begin = () => {
+      if (!ref.current) return;
       live = new Live(ref.current, name, {
         onstate: (s) => {
           if (s.kind === 'unplayable') return onBlocked();
@@ -49,15 +50,15 @@ function Moving({ name, label, onBlocked }) {
           else if (s.kind !== 'playing') setTag(s.text || 'loading…');
           else setTag('');
         },
-        onrestart: () => { clearTimeout(timer); timer = setTimeout(() => { live.close(); begin(); }, 500); },
+        onrestart: () => { clearTimeout(timer); timer = setTimeout(() => { live?.close(); begin(); }, 500); },
       });
     };
     begin();
     const tick = setInterval(() => {
-      const t = live.time;
-      if (live.said?.startsWith('playing') && Number.isFinite(t)) setTag(`live ${span(Math.max(0, Math.round((serverNow() - t) / 10) * 10))}`);
+      const t = live?.time;
+      if (live?.said?.startsWith('playing') && Number.isFinite(t)) setTag(`live ${span(Math.max(0, Math.round((serverNow() - t) / 10) * 10))}`);
     }, 1000);
-    return () => { clearInterval(tick); clearTimeout(timer); live.close(); };
+    return () => { clearInterval(tick); clearTimeout(timer); live?.close(); };
   }, [name]);
   return html`<video ref=${ref} muted playsInline disablePictureInPicture aria-label=${`live picture of ${name}`}></video>${label && tag && html`<span class="tag tr clip">${tag}</span>`}`;
 }

@@ -30,6 +30,7 @@ function Pull() {
   const [error, setError] = useState(null);
   const check = useProbe();
   const checked = useRef('');
+  const result = useRef(null);
   const body = JSON.stringify(probeBody(source));
   const stale = checked.current && checked.current !== body;
   const step = !check.busy && !check.report && !check.error ? 1 : check.report?.ok && !stale ? 3 : 2;
@@ -39,9 +40,11 @@ function Pull() {
     e?.preventDefault();
     const s = tidy(source);
     setSource(s);
-    if (!name) setName(free(nameFrom(hostOf(s.url)) || 'camera'));
+    if (!name) setName(free(nameFrom(hostOf(s.url)).replace(/^[\d-]+$/, 'camera-$&') || 'camera'));
     checked.current = JSON.stringify(probeBody(s));
     check.run(probeBody(s));
+    // Where the steps come below the form, bring them into sight.
+    if (matchMedia('(max-width: 1080px)').matches) result.current?.scrollIntoView({ behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
   };
   const use = (cam, url) => {
     setSource({ ...source, url: url || cam.urls?.[0]?.url || `rtsp://${cam.address}/` });
@@ -66,8 +69,8 @@ function Pull() {
       <${Field} id="name" label="Name" error=${nameError}><input class="in" id="name" value=${name} onInput=${(e) => setName(e.currentTarget.value.trim())} placeholder="front-door" autocapitalize="off" spellcheck=${false} aria-invalid=${!!nameError} /></${Field}>
       <div class="row" style=${{ marginTop: '14px' }}><button class=${`btn ${step === 3 ? '' : 'pri'}`} disabled=${!source.url.trim() || check.busy}>${check.busy ? 'Checking…' : check.report ? 'Check again' : 'Check this camera'}</button>${check.busy && html`<button type="button" class="btn" onClick=${check.stop}>Stop</button>`}</div>
     </form></div>
-    <div class="card">
-      <div class="player">${check.report?.picture ? html`<img class="fit" alt="picture from the camera being added" src=${check.report.picture} /><span class="tag tr">picture in ${span(check.took)}</span>` : html`<div class="over">${check.busy ? html`<${Spinner} /><p>Calling the camera</p>` : html`<p>${check.report?.ok ? noPicture() : 'The check shows each step from here to the first picture, and what to do at the one that fails.'}</p>`}</div>`}</div>
+    <div class="card" ref=${result}>
+      <div class="player">${check.report?.picture ? html`<img class="fit" alt="picture from the camera being added" src=${check.report.picture} /><span class="tag tr">picture in ${span(check.took)}</span>` : html`<div class="over">${check.busy ? html`<${Spinner} /><p>Calling the camera</p>` : html`<p>${check.report?.ok ? noPicture() : check.report || check.error ? 'No picture: the step that failed is below, with what to try.' : 'The check shows each step from here to the first picture, and what to do at the one that fails.'}</p>`}</div>`}</div>
       <div class="pad">
         <${Ladder} check=${check} />
         ${stale && html`<p class="mut small">The address or sign-in changed since this check.</p>`}

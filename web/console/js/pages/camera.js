@@ -115,7 +115,7 @@ function Watch({ name, stream }) {
   useKeys((k) => { const act = player && acts[k]; if (!act) return false; act(); return true; });
   const facts = [format(stream), stream.live && stream.bitrate ? rate(stream.bitrate) : ''].filter(Boolean).join(' · ');
 
-  return html`<div class="top"><a href=${href('cameras')} aria-label="Back to cameras">←<span class="hidem"> Cameras</span></a><h1>${name}</h1><${StatusChip} stream=${stream} />${facts && html`<span class="chip hidem">${facts}</span>`}<span class="grow"></span>
+  return html`<div class="top"><a href=${href('cameras')} aria-label="Back to cameras">←<span class="hidem"> Cameras</span></a><h1>${name}</h1><${StatusChip} stream=${stream} />${facts && html`<span class="chip hidem narrow">${facts}</span>`}<span class="grow"></span>
       ${mayChange.value && html`${!stream.demo && !stream.source && html`<button type="button" class="btn sm hidem" onClick=${() => setDialog('push')}>How to send</button>`}<button type="button" class="btn sm" onClick=${() => setDialog('edit')}>Edit</button>`}</div>
     <div class="sp">
       <div class="card flat">

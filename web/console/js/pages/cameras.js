@@ -32,7 +32,7 @@ export default function Cameras() {
   return html`<div class="top"><h1>Cameras</h1>
       ${counts.map(([tone, word, n]) => html`<button type="button" key=${tone} class="chip" aria-pressed=${only === tone} title=${only === tone ? 'show all' : `show only these`} onClick=${() => setOnly(only === tone ? '' : tone)}><${Dot} tone=${tone} />${n} ${word}</button>`)}
       <span class="grow"></span>
-      ${all?.length > 1 && html`<input ref=${search} class="in search" type="search" placeholder="Filter by name, tag, codec…  ( / )" aria-label="Filter cameras" value=${text} onInput=${(e) => setText(e.currentTarget.value)} onKeyDown=${(e) => { if (e.key === 'Escape') { setText(''); search.current.blur(); } if (e.key === 'Enter' && shown.length) go('cameras', shown[0].name); }} />`}
+      ${all?.length > 1 && html`<input ref=${search} class="in search" type="search" placeholder=${`Filter by name, tag, codec…${matchMedia('(pointer: coarse)').matches ? '' : '  ( / )'}`} aria-label="Filter cameras" value=${text} onInput=${(e) => setText(e.currentTarget.value)} onKeyDown=${(e) => { if (e.key === 'Escape') { setText(''); search.current.blur(); } if (e.key === 'Enter' && shown.length) go('cameras', shown[0].name); }} />`}
       ${all?.length > 0 && html`<span class="hidem"><${Seg} label="Layout" value=${view} onChange=${setView} options=${[['dense', 'Small'], ['wall', 'Wall'], ['large', 'Large'], ['table', 'Table']]} /></span>`}
       ${mayChange.value && html`<a class="btn pri" href=${href('add')}>Add camera</a>`}
     </div>

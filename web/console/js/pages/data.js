@@ -32,7 +32,7 @@ export default function Data() {
   const { got, error, load } = usePolled('v1/data');
   const [making, setMaking] = useState(false);
   const all = got?.streams;
-  return html`<div class="top"><h1>Data streams</h1>${all?.length > 0 && html`<span class="chip">${count(Math.round(all.reduce((n, s) => n + s.load.records_in, 0)))} records/s in</span>`}<span class="grow"></span>
+  return html`<div class="top"><h1>Data streams</h1>${all?.length > 0 && html`<span class="chip hidem">${count(Math.round(all.reduce((n, s) => n + s.load.records_in, 0)))} records/s in</span>`}<span class="grow"></span>
       ${mayChange.value && html`<button type="button" class="btn pri" onClick=${() => setMaking(true)}>New data stream</button>`}</div>
     <div class="inset">
     ${error && html`<${Failure} what="The data streams could not be read" error=${error} retry=${load} />`}
@@ -65,7 +65,7 @@ function NewStream({ onClose }) {
   };
   return html`<${Dialog} title="New data stream" onClose=${onClose}><form onSubmit=${submit}>
     <${Field} id="dname" label="Name" hint="Letters, digits, _ . - : it cannot be changed."><input class="in mono" id="dname" value=${v.name} onInput=${field('name')} pattern="[a-zA-Z0-9_.\\-]{1,128}" autofocus required autocapitalize="off" spellcheck=${false} /></${Field}>
-    <div class="g2"><${Field} id="dmode" label="Shards"><select class="in" id="dmode" value=${v.mode} onChange=${field('mode')}><option value="auto">As many as the traffic needs</option><option value="fixed">A number of my own</option></select></${Field}>
+    <div class="g2 pair"><${Field} id="dmode" label="Shards"><select class="in" id="dmode" value=${v.mode} onChange=${field('mode')}><option value="auto">As many as the traffic needs</option><option value="fixed">A number of my own</option></select></${Field}>
     ${v.mode === 'fixed' && html`<${Field} id="dshards" label="How many" hint="Each takes 1 MiB and 1,000 records a second."><input class="in" id="dshards" type="number" min="1" max="10000" value=${v.shards} onInput=${field('shards')} /></${Field}>`}</div>
     <${Field} id="dkeep" label="Keep records for"><select class="in" id="dkeep" value=${v.retention} onChange=${field('retention')}><option value="24h">1 day</option><option value="72h">3 days</option><option value="7d">7 days</option><option value="30d">30 days</option><option value="8760h">1 year</option></select></${Field}>
     ${error && html`<p class="err" role="alert">${words(error)}</p>`}

@@ -50,7 +50,7 @@ function Figures({ s }) {
   const cards = [
     ['In', known ? `${count(Math.round(l.records_in))} rec/s` : '–', known ? `${bytes(l.bytes_in)}/s${l.refused > 0 ? ` · ${count(Math.round(l.refused))} refused/s` : ''}` : 'counting…'],
     ['Out', known ? `${count(Math.round(l.records_out))} rec/s` : '–', known ? `${bytes(l.bytes_out)}/s${readers}` : 'counting…'],
-    ['Put latency p99', l.put_p99_ms ? span(l.put_p99_ms) : '–', l.put_p99_ms ? 'until the disk has it' : 'nothing was put just now'],
+    ['Put latency p99', !l.put_p99_ms ? '–' : l.put_p99_ms < 1 ? 'under 1 ms' : span(l.put_p99_ms), l.put_p99_ms ? 'until the disk has it' : 'nothing was put just now'],
   ];
   return html`<div class="g3">${cards.map(([k, v, t]) => html`<div class="card pad" key=${k}><div class="mut">${k}</div><div class="big">${v}</div><div class="mut small">${t}</div></div>`)}</div>`;
 }

@@ -25,7 +25,7 @@ export default function Health() {
     ${troubled.map(({ x, st }) => html`<div class=${`card alert ${st.tone}`} key=${x.name}><${Dot} tone=${st.tone} /><div><b><a href=${href('cameras', x.name)}>${x.name}</a>: ${lower(st.title)}${since(x)}</b>${st.text && html`<div class="mut">${st.text}</div>`}</div>
       ${mayChange.value && st.fix && html`<button type="button" class="btn sm" onClick=${() => setDialog({ kind: fixes[st.fix][1], name: x.name })}>${fixes[st.fix][0]}</button>`}<a class="btn sm" href=${href('cameras', x.name)}>Watch</a></div>`)}
     ${!s && !all && html`<div class="g2">${[0, 1].map((i) => html`<div class="card pad stack" key=${i}><${Skeleton} width="40%" /><${Skeleton} height="90px" /></div>`)}</div>`}
-    <div class="g2">
+    <div class="g2 even">
       ${all && html`<${Now} all=${all} s=${s} />`}
       ${s?.disk?.total ? html`<${Disk} disk=${s.disk} all=${all || []} store=${s.store} f=${disk} />` : null}
       ${s && html`<${Server} s=${s} />`}
@@ -70,7 +70,7 @@ function Now({ all, s }) {
   const rows = [
     ['Video in', `${plural(live.length, 'camera')} · ${rate(live.reduce((n, x) => n + (x.bitrate || 0), 0))}`],
     ['Not live', all.length - live.length ? plural(all.length - live.length, 'camera') : 'none'],
-    ['Lost on the way', count(all.reduce((n, x) => n + (x.lost || 0), 0)) + ' samples since start'],
+    ['Lost on the way', lostWords(all.reduce((n, x) => n + (x.lost || 0), 0))],
     ['Stored', `${bytes(all.reduce((n, x) => n + (x.bytes || 0), 0))} · ${plural(all.reduce((n, x) => n + (x.fragment_count || 0), 0), 'fragment')}`],
     ['Watching', plural(all.reduce((n, x) => n + (x.viewers || 0), 0), 'viewer')],
     ['Stills and thumbnails', s ? (s.ffmpeg ? 'ffmpeg found' : 'off: ffmpeg is not installed') : '–'],
@@ -78,12 +78,18 @@ function Now({ all, s }) {
   return html`<div class="card pad"><h2 class="h">Right now</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd>${v}</dd>`)}</dl></div>`;
 }
 
-function Disk({ disk: d, store, f }) {
-  const media = Math.min(100, (d.used_by_media / d.total) * 100);
-  const other = Math.max(0, ((d.total - d.free - d.used_by_media) / d.total) * 100);
+const lostWords = (n) => (n ? `${plural(n, 'sample')} since the start` : 'nothing since the start');
+
+function Disk({ disk: d, all, store, f }) {
+  // The server counts what is closed once a minute; the streams know what is open too.
+  const video = Math.max(d.used_by_media, all.reduce((n, x) => n + (x.bytes || 0), 0));
+  const here = store && store !== 'local disk' ? 0 : video;
+  const media = Math.min(100, (here / d.total) * 100);
+  const others = Math.max(0, d.total - d.free - here);
+  const other = (others / d.total) * 100;
   return html`<div class="card pad"><h2 class="h">Disk</h2>
     <div class="meter" role="img" aria-label=${`${f.used}% of the disk is used`}><i style=${{ width: `${Math.max(media, 0.4)}%` }}></i><i class="other" style=${{ width: `${other}%` }}></i></div>
-    <dl class="kv"><dt>Video</dt><dd>${bytes(d.used_by_media)}</dd><dt>Other files</dt><dd>${bytes(Math.max(0, d.total - d.free - d.used_by_media))}</dd><dt>Free</dt><dd>${bytes(d.free)} of ${bytes(d.total)}</dd><dt>A day brings</dt><dd>${f.perDay ? bytes(f.perDay) : '–'}</dd><dt>Forecast</dt><dd>${Number.isFinite(instant(d.full_at)) ? html`full on <${Time} at=${instant(d.full_at)}>${day(instant(d.full_at))}</${Time}>, before retention frees any` : 'not full within a year'}</dd>${store && html`<dt>Kept on</dt><dd>${store}</dd>`}</dl></div>`;
+    <dl class="kv"><dt>Video</dt><dd>${bytes(video)}</dd><dt>Other files</dt><dd>${bytes(others)}</dd><dt>Free</dt><dd>${bytes(d.free)} of ${bytes(d.total)}</dd><dt>A day brings</dt><dd>${f.perDay ? bytes(f.perDay) : '–'}</dd><dt>Forecast</dt><dd>${Number.isFinite(instant(d.full_at)) ? html`full on <${Time} at=${instant(d.full_at)}>${day(instant(d.full_at))}</${Time}>, before retention frees any` : 'not full within a year'}</dd>${store && html`<dt>Kept on</dt><dd>${store}</dd>`}</dl></div>`;
 }
 
 function Server({ s }) {
@@ -92,6 +98,8 @@ function Server({ s }) {
   return html`<div class="card pad"><h2 class="h">Server</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd>${v || '–'}</dd>`)}</dl></div>`;
 }
 
+const who = (x) => (x?.role && x.role !== x.name ? `${x.name || 'a key'}, role ${x.role}` : x?.name || x?.role || 'admin');
+
 function Safety({ s }) {
   const tls = location.protocol === 'https:';
   const rows = [
@@ -99,7 +107,7 @@ function Safety({ s }) {
     [s.local_only || tls ? 'ok' : 'warn', s.local_only ? 'Reachable from this machine only' : tls ? 'Reachable from the network, over TLS' : 'Reachable from the network without TLS: put it behind a proxy that has it', null],
     ['ok', 'Camera passwords are encrypted where they are stored', null],
     ['ok', 'This page loads nothing from elsewhere', null],
-    [session.value?.role === 'admin' || !session.value?.role ? 'ok' : 'ok', `You are signed in as ${session.value?.name || 'admin'}${session.value?.role ? ` (${session.value.role})` : ''}`, null],
+    ['ok', `You are signed in as ${who(session.value)}`, null],
   ];
   return html`<div class="card pad"><h2 class="h">Safety of this install</h2>${rows.map(([tone, text, act]) => html`<div class="chk" key=${text}><${Dot} tone=${tone} /><span class="row"><span class="grow">${text}</span>${act}</span></div>`)}</div>`;
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from '../lib.js';
 import { get, post, remove } from '../api.js';
 import { session, system, theme, setTheme, signOut, words, toast, now } from '../store.js';
-import { instant, when, day } from '../format.js';
+import { instant, when, day, zone } from '../format.js';
 import { Seg, Copy, Field, Failure, Skeleton, Time, Dot } from '../components/bits.js';
 import { Dialog, Confirm } from '../components/dialog.js';
 import { PasswordForm } from '../components/password.js';
@@ -17,9 +17,14 @@ export default function Settings() {
       <div class="g2">
         <div class="card pad"><h2 class="h">Password</h2><p class="mut" style=${{ marginTop: '6px' }}>${set === false ? 'None is set. Until then only the one-time link that the server prints signs in.' : 'Changing it signs out other browsers.'}</p><${PasswordForm} /></div>
         <div class="card pad"><h2 class="h">This browser</h2><div class="f">Theme</div><${Seg} label="Theme" value=${theme.value} onChange=${setTheme} options=${[['system', 'As the system'], ['dark', 'Dark'], ['light', 'Light']]} />
-          <p class="mut small" style=${{ marginTop: '12px' }}>Times are shown in ${Intl.DateTimeFormat().resolvedOptions().timeZone}; hold the pointer over one to see UTC.</p></div>
+          <p class="mut small" style=${{ marginTop: '12px' }}>${zoneWords()}</p></div>
       </div>
     </div>`;
+}
+
+function zoneWords() {
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return zone(Date.now()) === 'UTC' ? 'Times are in UTC, as this browser has it.' : `Times are in this browser's zone, ${name.replace(/_/g, ' ')} (${zone(Date.now())}). Point at one to see it in UTC.`;
 }
 
 function Keys() {

@@ -36,7 +36,8 @@ export default function Start() {
         ${mayChange.value && html`<${Do} title="Connect a camera" text="Found on this network by itself, or by its RTSP address" action=${html`<a class="btn pri" href=${href('add')}>Add camera</a>`} />`}
         ${open === false && html`<${Do} title="Watch from your phone" text="Opens to your network once you set a password (one field)" action=${html`<button class="btn" onClick=${() => setDialog('password')}>Set password</button>`} />`}
         ${mayChange.value && html`<${Do} title="Send video here" text="From a body cam, an encoder or ffmpeg, by RTSP" action=${html`<a class="btn" href="#/add?push=1">Show how</a>`} />`}
-        <${Do} title="Use it from a script" text="Keys for the API, ffmpeg and other machines" action=${html`<a class="btn" href=${href('settings')}>Make a key</a>`} />
+        <${Do} title="Send records" text="From sensors and programs: HTTP, MQTT or any AWS client" action=${html`<a class="btn" href=${href('data')}>Data streams</a>`} />
+        ${(!who.role || who.role === 'admin') && html`<${Do} title="Use it from a script" text="Keys for the API, ffmpeg and other machines" action=${html`<a class="btn" href=${href('settings')}>Make a key</a>`} />`}
         ${shown && html`<${Snippets} name=${shown.name} />`}
       </div>
     </div></div>
@@ -49,12 +50,13 @@ function Snippets({ name }) {
   const [kind, setKind] = useState('clip');
   const base = new URL('.', document.baseURI).href.replace(/\/$/, '');
   const at = `${base}/v1/streams/${encodeURIComponent(name)}`;
-  const auth = '-H "Authorization: Bearer $PENSTOCK_TOKEN"';
+  const auth = '\\\n  -H "Authorization: Bearer $PENSTOCK_TOKEN"';
   const text = {
     clip: `curl -o clip.mp4 ${auth} \\\n  "${at}/clip.mp4?start=-2m&end=-1m"`,
     still: `curl -o now.jpg ${auth} \\\n  "${at}/still.jpg?width=640"`,
     gaps: `curl ${auth} \\\n  "${at}/timeline?start=-24h"`,
+    record: `curl ${auth} \\\n  -d '{"celsius":21.5}' \\\n  "${base}/v1/data/temperatures?key=kitchen"`,
     cli: `penstock clip ${name} --server ${base} \\\n  --token $PENSTOCK_TOKEN`,
   }[kind];
-  return html`<div class="card pad stack"><${Seg} label="Snippet" value=${kind} onChange=${setKind} options=${[['clip', 'Clip'], ['still', 'Still'], ['gaps', 'Timeline'], ['cli', 'Command line']]} /><${Copy} text=${text} label="Example command" /></div>`;
+  return html`<div class="card pad stack"><${Seg} label="Snippet" value=${kind} onChange=${setKind} options=${[['clip', 'Clip'], ['still', 'Still'], ['gaps', 'Timeline'], ['record', 'Record'], ['cli', 'Command line']]} /><${Copy} text=${text} label="Example command" /></div>`;
 }

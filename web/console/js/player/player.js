@@ -72,7 +72,7 @@ export class Player {
 
   live() {
     if (this.stills) return this.still('live', serverNow());
-    batch(() => { this.playing.value = true; this.rate.value = 1; });
+    batch(() => { this.playing.value = true; this.rate.value = 1; this.gap.value = null; });
     this.set(() => (Source
       ? new Live(this.video, this.name, this.options({ audio: true, onskip: (n) => { this.skipped.value += n; }, onrestart: () => setTimeout(() => { if (this.mode.value === 'live' && this.engine) this.live(); }, 300) }))
       : new Native(this.video, this.name, this.options({ live: true }))), 'live');
