@@ -209,8 +209,12 @@ func (s *Server) identify(rt route, c *call) error {
 }
 
 // signed finds the principal behind an AWS signature, which covers the body: it is read
-// here, within the row's bounds, and kept for the handler.
+// here, within the row's bounds, and kept for the handler. What nobody we know can have
+// signed is not read.
 func (s *Server) signed(rt route, c *call, remote string) error {
+	if err := s.c.Auth.Vouch(c.r.Context(), c.r); err != nil {
+		return err
+	}
 	body, err := c.body(rt)
 	if err != nil {
 		return err

@@ -222,15 +222,15 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	protocols.SetUnencryptedHTTP2(true)
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	srv := &http.Server{
-		Handler: s, Protocols: protocols, TLSConfig: s.c.TLS,
-		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, HTTP2: http2(),
+		Handler: s, Protocols: protocols, TLSConfig: s.crowd.secure(s.c.TLS),
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, HTTP2: s.crowd.limits(),
 		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return base },
 		ConnContext: deadline.NewContext,
 	}
 	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress,
 		Door: "http", Logger: s.c.Logger, Clock: s.c.Clock, Registerer: s.c.Registerer}).Listen(l)
-	l = deadline.Listen(l)
+	l = deadline.Listen(s.crowd.listen(l))
 	var following sync.WaitGroup
 	following.Go(func() { s.followViews(base) })
 	defer following.Wait()
