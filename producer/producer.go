@@ -127,7 +127,8 @@ type Producer struct {
 	blind    bool      // the shards cannot be read: aggregate by key alone
 	mapTries int
 	mapHold  time.Time
-	fates    []fate // to be told
+	warned   time.Time // when it was last logged that records wait
+	fates    []fate    // to be told
 	stats    Stats
 	inFlight int
 	flushing int

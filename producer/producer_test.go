@@ -1,9 +1,11 @@
 package producer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -293,6 +295,27 @@ func TestARecordIsGivenUpWhenItsTimeIsUp(t *testing.T) {
 				_, err := p.PutWait(t.Context(), Record{Key: "k"})
 				if took := time.Since(began); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "Stream sensors not found.") || took < 20*time.Second || took > 30*time.Second {
 					t.Errorf("%v after %v", err, took)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitingRecordsAreLoggedOnceAMinute(t *testing.T) {
+	for name, aggregate := range map[string]int{"shards unknown": 0, "put fails": -1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(1)
+				f.before = func(string, int) error {
+					return &ServiceError{Code: "ResourceNotFoundException", Message: "Stream sensors not found.", Status: 400}
+				}
+				var out bytes.Buffer
+				p := start(t, f, Config{AggregateBytes: aggregate, Life: 150 * time.Second, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+				if _, err := p.PutWait(t.Context(), Record{Key: "k"}); !errors.Is(err, ErrExpired) {
+					t.Fatal(err)
+				}
+				if n := strings.Count(out.String(), "Stream sensors not found."); n != 3 {
+					t.Errorf("%d lines in 150 s, want 3:\n%s", n, &out)
 				}
 			})
 		})

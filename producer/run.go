@@ -102,6 +102,7 @@ func (p *Producer) step(ctx context.Context, senders *sync.WaitGroup) time.Time 
 				return hold
 			}
 			shards, err := p.wire.listShards(ctx)
+			p.warn(err)
 			p.adopt(shards, err)
 			p.deliver()
 			continue
@@ -134,12 +135,31 @@ func (p *Producer) send(ctx context.Context, entries []entry) {
 	}
 	began := time.Now()
 	answers, err := p.wire.putRecords(ctx, out)
+	p.warn(err)
 	seen.Took = time.Since(began)
 	seen.Throttled, seen.Err = p.settle(entries, answers, err), err
 	if p.c.Observe != nil {
 		p.c.Observe(seen)
 	}
 	p.nudge()
+}
+
+// warn logs why records wait, once a minute: they may do so for long, and only their
+// callers would know. What is throttled waits by design.
+func (p *Producer) warn(err error) {
+	if err == nil || permanent(err) || throttling(err) || errors.Is(err, context.Canceled) {
+		return
+	}
+	now := time.Now()
+	p.mu.Lock()
+	due := p.warned.IsZero() || now.Sub(p.warned) >= time.Minute
+	if due {
+		p.warned = now
+	}
+	p.mu.Unlock()
+	if due {
+		p.c.Logger.Warn("records wait and are tried again", "stream", p.c.Stream+p.c.ARN, "err", err)
+	}
 }
 
 // pack makes what goes on the wire. An aggregate has the key of its first record, whose
