@@ -168,7 +168,12 @@ func (c *client) refusal(res *http.Response, what string) error {
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, answerLimit))
 	if err != nil || json.Unmarshal(text, &body) != nil || body.Error.Code == "" {
-		return fmt.Errorf("%s: the server answered %s", what, res.Status)
+		err := fmt.Errorf("%s: the server answered %s", what, res.Status)
+		switch res.StatusCode {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy, before a server that is gone
+			return unreachable{err}
+		}
+		return err
 	}
 	e := fault.New(kinds[body.Error.Code], "", "", body.Error.Message).WithHint(body.Error.Hint)
 	if e.Kind == fault.Unauthentic && c.token == "" {

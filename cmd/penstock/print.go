@@ -45,14 +45,19 @@ func (t *terminal) printOne(d map[string]any, row func(map[string]any) []string)
 		_, err := fmt.Fprintln(t.out, row(d)[0])
 		return err
 	case "jsonl":
-		text, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(t.out, string(text))
-		return err
+		return t.line(d)
 	}
 	return t.encode(d)
+}
+
+// line writes a document as one line of JSON.
+func (t *terminal) line(d map[string]any) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(t.out, string(text))
+	return err
 }
 
 func (t *terminal) encode(v any) error {
