@@ -8,14 +8,20 @@ import (
 	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/media"
+	"penstock/media/flac"
 	"penstock/media/fmp4"
 )
 
-// Playable returns the tracks that browsers play out of fragmented MP4, in their order:
-// H.264, H.265, AV1, AAC and Opus. G.711 and Motion JPEG are left to the other outputs.
+// Playable returns the tracks that browsers play out of MP4, in their order: H.264, H.265,
+// AV1, AAC and Opus as they are, and G.711 as the FLAC that Sound makes of it. Motion JPEG
+// is left to the other outputs.
 func Playable(tracks []media.Track) []media.Track {
 	keep := make([]media.Track, 0, len(tracks))
 	for _, t := range tracks {
+		if c, ok := flac.NewCoder(t); ok {
+			keep = append(keep, c.Track())
+			continue
+		}
 		switch t.Codec.Name() {
 		case "h264", "h265", "av1", "aac", "opus":
 			keep = append(keep, t)
@@ -69,14 +75,14 @@ func Lead(tracks []media.Track) int {
 	return min(len(tracks), 1) - 1
 }
 
-// Segment writes f as one movie fragment of tracks, which are some of f's. Samples of
-// other tracks are left out.
+// Segment writes f as one movie fragment of tracks, which are some of its Playable ones.
+// Samples of other tracks are left out.
 func Segment(f *fragments.Fragment, tracks []media.Track) ([]byte, error) {
 	ends := make([]int64, len(tracks))
 	for i, t := range tracks {
 		ends[i] = f.Ends[f.Track(t.ID)]
 	}
-	return fmp4.Part(uint32(f.Number/1_000_000), tracks, f.Samples, ends)
+	return fmp4.Part(uint32(f.Number/1_000_000), tracks, NewSound(f.Tracks).Samples(f.Samples), ends)
 }
 
 // Breaks reports whether a player needs a discontinuity between two fragments that

@@ -28,14 +28,13 @@ type Coder struct {
 	pcm      []int32 // of one channel, without the wasted bits
 }
 
-// NewCoder returns a coder for t, and t as it is after it: the same id and time scale, and
-// the FLAC codec. ok is false when t is not G.711, or has more channels than FLAC.
-func NewCoder(t media.Track) (c *Coder, coded media.Track, ok bool) {
+// NewCoder returns a coder for t; false when t is not G.711, or has more channels than FLAC.
+func NewCoder(t media.Track) (*Coder, bool) {
 	g, ok := t.Codec.(*media.G711)
 	if !ok || g.FLAC() == nil {
-		return nil, t, false
+		return nil, false
 	}
-	c = &Coder{track: t, rate: g.SampleRate, channels: g.Channels, wasted: 3}
+	c := &Coder{track: t, rate: g.SampleRate, channels: g.Channels, wasted: 3}
 	decode := alaw
 	if g.MuLaw {
 		decode, c.wasted = mulaw, 2
@@ -43,9 +42,13 @@ func NewCoder(t media.Track) (c *Coder, coded media.Track, ok bool) {
 	for i := range c.law {
 		c.law[i] = decode(byte(i)) >> c.wasted
 	}
-	t.Codec = g.FLAC()
-	return c, t, true
+	c.track.Codec = g.FLAC()
+	return c, true
 }
+
+// Track is the track that holds the frames: the id and the time scale of the one that
+// holds G.711.
+func (c *Coder) Track() media.Track { return c.track }
 
 // Append appends the frames of s to data, and a sample for each to samples: one, unless
 // the packet is longer than a FLAC block, or holds no sample at all. The samples refer to
@@ -97,10 +100,15 @@ func (c *Coder) blocks(dts int64, n int) iter.Seq[block] {
 	}
 }
 
-// number is a decode time as a sample number, which has 36 bits (§9.1.5).
+// numberMax bounds sample numbers, which have 36 bits (§9.1.5): decoders of ffmpeg 5 and
+// older, and of the browsers made with it, take 31. They come round after 74 h at 8 kHz;
+// in MP4 it is the container that has the times.
+const numberMax = 1<<31 - 1
+
+// number is a decode time as a sample number.
 func (c *Coder) number(dts int64) uint64 {
 	scale, rate := int64(c.track.Timescale), int64(c.rate)
-	return uint64(dts/scale*rate+dts%scale*rate/scale) & (1<<36 - 1)
+	return uint64(dts/scale*rate+dts%scale*rate/scale) & numberMax
 }
 
 // alaw is the 16-bit value of an octet of A-law (ITU-T G.711 table 1): a multiple of 8.

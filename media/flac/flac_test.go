@@ -45,11 +45,11 @@ func decode(muLaw bool, b []byte) []byte {
 }
 
 // stream is a .flac file of packets, by coder c.
-func stream(t *testing.T, c *Coder, coded media.Track, packets [][]byte) []byte {
+func stream(t *testing.T, c *Coder, packets [][]byte) []byte {
 	t.Helper()
-	info := coded.Codec.Private()
-	file := append([]byte("fLaC\x80\x00\x00\x22"), info...)
-	channels, dts := coded.Codec.(*media.FLAC).Channels, int64(0)
+	codec := c.Track().Codec.(*media.FLAC)
+	file := append([]byte("fLaC\x80\x00\x00\x22"), codec.Private()...)
+	dts := int64(0)
 	for _, p := range packets {
 		var sizes []int
 		for _, n := range c.Sizes(dts, len(p)) {
@@ -68,7 +68,7 @@ func stream(t *testing.T, c *Coder, coded media.Track, packets [][]byte) []byte 
 			}
 		}
 		file = append(file, data...)
-		dts += int64(len(p) / channels)
+		dts += int64(len(p) / codec.Channels)
 	}
 	return file
 }
@@ -144,7 +144,7 @@ func TestFLACIsG711SampleBySample(t *testing.T) {
 		for _, muLaw := range []bool{false, true} {
 			for _, plain := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d Hz %d channels %v mu-law %v plain %v", c.rate, c.channels, c.lengths, muLaw, plain), func(t *testing.T) {
-					coder, coded, ok := NewCoder(track(muLaw, c.rate, c.channels))
+					coder, ok := NewCoder(track(muLaw, c.rate, c.channels))
 					if !ok {
 						t.Fatal("refused")
 					}
@@ -153,7 +153,7 @@ func TestFLACIsG711SampleBySample(t *testing.T) {
 					for _, name := range names {
 						octets = append(octets, all[name]...)
 					}
-					file := stream(t, coder, coded, packets(octets, c.lengths...))
+					file := stream(t, coder, packets(octets, c.lengths...))
 					if got, want := play(t, file), decode(muLaw, octets); !bytes.Equal(got, want) {
 						t.Errorf("%d bytes of PCM are not the %d of the source", len(got), len(want))
 					}
@@ -174,8 +174,8 @@ func TestTheLawsAreThoseOfFFmpeg(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		coder, coded, _ := NewCoder(track(muLaw, 8000, 1))
-		if got := play(t, stream(t, coder, coded, packets(octets, 160))); !bytes.Equal(got, want) {
+		coder, _ := NewCoder(track(muLaw, 8000, 1))
+		if got := play(t, stream(t, coder, packets(octets, 160))); !bytes.Equal(got, want) {
 			t.Errorf("%s: %x, ffmpeg has %x", format, got, want)
 		}
 	}
@@ -183,10 +183,10 @@ func TestTheLawsAreThoseOfFFmpeg(t *testing.T) {
 
 func TestTheLastPacketMayBeShorterThanABlock(t *testing.T) {
 	octets := sounds(2000)["loud tone"]
-	coder, coded, _ := NewCoder(track(false, 8000, 1))
+	coder, _ := NewCoder(track(false, 8000, 1))
 	for _, n := range []int{1, 2, 4, 5, 15, 16} {
 		want := decode(false, append(slices.Clone(octets), octets[:n]...))
-		if got := play(t, stream(t, coder, coded, append(packets(octets, 160), octets[:n]))); !bytes.Equal(got, want) {
+		if got := play(t, stream(t, coder, append(packets(octets, 160), octets[:n]))); !bytes.Equal(got, want) {
 			t.Errorf("a last packet of %d: %d bytes of PCM are not the %d of the source", n, len(got), len(want))
 		}
 	}
@@ -194,7 +194,7 @@ func TestTheLastPacketMayBeShorterThanABlock(t *testing.T) {
 
 func TestCodingAllocatesNothing(t *testing.T) {
 	octets := sounds(160)["loud tone"]
-	coder, _, _ := NewCoder(track(false, 8000, 1))
+	coder, _ := NewCoder(track(false, 8000, 1))
 	var samples []media.Sample
 	var data []byte
 	code := func() { samples, data = coder.Append(samples[:0], data[:0], media.Sample{Data: octets}) }
@@ -205,7 +205,7 @@ func TestCodingAllocatesNothing(t *testing.T) {
 }
 
 func TestLongPacketsBecomeEvenBlocks(t *testing.T) {
-	coder, _, _ := NewCoder(media.Track{ID: 1, Timescale: 90000, Codec: &media.G711{SampleRate: 8000, Channels: 2}})
+	coder, _ := NewCoder(media.Track{ID: 1, Timescale: 90000, Codec: &media.G711{SampleRate: 8000, Channels: 2}})
 	samples, _ := coder.Append(nil, nil, media.Sample{Track: 1, DTS: 900, Data: make([]byte, 2*4609+1)})
 	if len(samples) != 2 || samples[0].DTS != 900 || samples[1].DTS != 900+2304*90000/8000 {
 		t.Errorf("%d frames", len(samples))
@@ -219,7 +219,7 @@ func TestLongPacketsBecomeEvenBlocks(t *testing.T) {
 
 func TestWhatIsNotG711IsRefused(t *testing.T) {
 	for _, c := range []media.Codec{&media.Opus{Channels: 1}, &media.G711{SampleRate: 8000, Channels: 9}, &media.G711{SampleRate: 8000}} {
-		if _, same, ok := NewCoder(media.Track{ID: 1, Timescale: 1, Codec: c}); ok || same.Codec != c {
+		if _, ok := NewCoder(media.Track{ID: 1, Timescale: 1, Codec: c}); ok {
 			t.Errorf("%T is taken", c)
 		}
 	}
@@ -246,14 +246,14 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{}, int64(-1), true, uint8(8))
 	f.Fuzz(func(t *testing.T, b []byte, dts int64, muLaw bool, channels uint8) {
 		n := int(channels)%8 + 1
-		coder, _, _ := NewCoder(track(muLaw, 8000, n))
+		coder, _ := NewCoder(track(muLaw, 8000, n))
 		for _, plain := range []bool{false, true} {
 			coder.Plain = plain
 			samples, _ := coder.Append(nil, nil, media.Sample{DTS: dts, Data: b})
 			var pcm []byte
 			for _, s := range samples {
 				frame, number := read(t, s.Data)
-				if want := uint64(s.DTS) & (1<<36 - 1); number != want {
+				if want := uint64(s.DTS) & (1<<31 - 1); number != want {
 					t.Fatalf("numbered %d, want %d", number, want)
 				}
 				pcm = append(pcm, frame...)
@@ -278,7 +278,7 @@ func BenchmarkCoder(b *testing.B) {
 		for _, name := range []string{"quiet tone", "loud tone", "noise", "silence of A-law"} {
 			octets := sounds(8000)[name]
 			b.Run(name+" plain "+strconv.FormatBool(plain), func(b *testing.B) {
-				c, _, _ := NewCoder(track(false, 8000, 1))
+				c, _ := NewCoder(track(false, 8000, 1))
 				c.Plain = plain
 				var samples []media.Sample
 				var data []byte

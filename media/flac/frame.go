@@ -204,7 +204,7 @@ func numberSize(v uint64) int {
 	return (bits.Len64(v) + 3) / 5
 }
 
-// appendNumber appends a number of up to 36 bits as UTF-8 would, had it no limit (§9.1.5).
+// appendNumber appends a number of up to 31 bits as UTF-8 first had it (§9.1.5).
 func appendNumber(b []byte, v uint64) []byte {
 	n := numberSize(v)
 	if n == 1 {

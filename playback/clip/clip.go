@@ -10,7 +10,8 @@
 // start/end, separated by commas) and X-Penstock-Gaps (how many).
 //
 // Only the fragments' sample tables are read before the first byte; their media is read
-// as it is sent, so a range costs what it covers.
+// as it is sent, so a range costs what it covers. G.711 is written as FLAC, without loss
+// and uncompressed, so that its length is known too.
 package clip
 
 import (
@@ -120,7 +121,7 @@ func (s *Server) ServeClip(w http.ResponseWriter, r *http.Request, st streams.St
 	s.c.Metrics.Requests.WithLabelValues("clip").Inc()
 	s.c.Metrics.FirstByte.WithLabelValues("clip").Observe(s.c.Clock.Now().Sub(began).Seconds())
 	m.describe(w.Header(), st.Name, r.URL.Query().Get("download") == "1")
-	body := &reader{ctx: r.Context(), movie: m, log: log, control: http.NewResponseController(w), sent: s.c.Metrics.ClipBytes}
+	body := &reader{ctx: r.Context(), movie: m, log: log, sound: playback.NewSound(m.tracks).Plain(), control: http.NewResponseController(w), sent: s.c.Metrics.ClipBytes}
 	http.ServeContent(w, r, "", time.Time{}, body)
 	if body.err != nil && r.Context().Err() == nil {
 		s.c.Logger.Warn("clip cut short", "stream", st.Name, "err", body.err)

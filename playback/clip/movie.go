@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"penstock/fragments"
@@ -29,6 +30,7 @@ const (
 // movie is a laid out clip: its header, and where its media is. It does not change.
 type movie struct {
 	header []byte
+	tracks []media.Track // as they are stored
 	pieces []piece
 	size   int64 // of the whole file
 	spans  []span
@@ -40,8 +42,10 @@ type movie struct {
 type piece struct {
 	number fragments.Number
 	at     int64 // in the file
-	from   int64 // in the fragment's data
+	from   int64 // in the fragment's data, where that is written as it is stored
 	size   int64
+	first  int32 // of the fragment's samples
+	end    int32 // behind the last of them
 }
 
 // span is a stretch of unbroken media, on the server's clock.
@@ -49,7 +53,7 @@ type span struct{ start, end time.Time }
 
 // weight is what a movie costs in the cache.
 func (m *movie) weight() int64 {
-	return int64(len(m.header)) + 32*int64(len(m.pieces)) + 48*int64(len(m.spans)) + 256
+	return int64(len(m.header)) + 40*int64(len(m.pieces)) + 48*int64(len(m.spans)) + 256
 }
 
 // movie finds or makes the clip of [start, end).
@@ -117,8 +121,9 @@ func overlap(ctx context.Context, log *fragments.Log, start, end time.Time) ([]f
 
 // etag names a clip by all that decides its bytes: fragments never change.
 func etag(id string, heads []fragments.Head, start, end time.Time, hold bool) string {
+	const layout = "2 " // how clips are written: another has another bytes
 	sum := fnv.New128a()
-	fmt.Fprint(sum, id, start.UnixNano(), end.UnixNano(), hold)
+	fmt.Fprint(sum, layout, id, start.UnixNano(), end.UnixNano(), hold)
 	for _, h := range heads {
 		fmt.Fprint(sum, " ", h.Number)
 	}
@@ -130,6 +135,7 @@ type builder struct {
 	log        *fragments.Log
 	start, end time.Time
 	line       timeline
+	sound      *playback.Sound // plain: the sizes of its samples follow from those stored
 	samples    []mp4.Sample
 	m          movie
 	data       int64 // bytes of media so far
@@ -163,7 +169,7 @@ func (b *builder) addAll(ctx context.Context, heads []fragments.Head) (more bool
 // clip ends before it.
 func (b *builder) add(f *fragments.Fragment) (more bool, err error) {
 	if b.line.tracks == nil {
-		b.line.tracks = f.Tracks
+		b.line.tracks, b.sound = f.Tracks, playback.NewSound(f.Tracks).Plain()
 	} else if !media.EqualTracks(b.line.tracks, f.Tracks) {
 		b.m.next = f.Start
 		return false, nil
@@ -251,14 +257,21 @@ func (b *builder) place(f *fragments.Fragment, from, to int) {
 
 // append takes over the samples and the range of data that holds them.
 func (b *builder) append(f *fragments.Fragment, from, to int) {
-	p := piece{number: f.Number, at: b.data}
+	p := piece{number: f.Number, at: b.data, first: int32(from), end: int32(to)}
 	for _, n := range f.Sizes[:from] {
 		p.from += int64(n)
 	}
 	for i := from; i < to; i++ {
 		s := &f.Samples[i]
-		b.samples = append(b.samples, mp4.Sample{Track: s.Track, Sync: s.Sync, CTO: s.CTO, Size: f.Sizes[i],
-			DTS: s.DTS + b.line.shift[f.Track(s.Track)]})
+		shift := b.line.shift[f.Track(s.Track)]
+		if c := b.sound.Coder(s.Track); c != nil {
+			for dts, size := range c.Sizes(s.DTS, int(f.Sizes[i])) {
+				b.samples = append(b.samples, mp4.Sample{Track: s.Track, Sync: s.Sync, CTO: s.CTO, Size: uint32(size), DTS: dts + shift})
+				p.size += int64(size)
+			}
+			continue
+		}
+		b.samples = append(b.samples, mp4.Sample{Track: s.Track, Sync: s.Sync, CTO: s.CTO, Size: f.Sizes[i], DTS: s.DTS + shift})
 		p.size += int64(f.Sizes[i])
 	}
 	b.data += p.size
@@ -267,11 +280,18 @@ func (b *builder) append(f *fragments.Fragment, from, to int) {
 
 // finish makes the header, and with it all offsets final.
 func (b *builder) finish() (*movie, error) {
-	f, err := mp4.New(b.line.tracks, b.samples, b.line.ends)
+	tracks := slices.Clone(b.line.tracks)
+	for i, t := range tracks {
+		if c := b.sound.Coder(t.ID); c != nil {
+			tracks[i] = c.Track()
+		}
+	}
+	f, err := mp4.New(tracks, b.samples, b.line.ends)
 	if err != nil {
 		return nil, err
 	}
 	b.m.header, b.m.size = f.Header(), f.Size()
+	b.m.tracks = b.line.tracks
 	for i := range b.m.pieces {
 		b.m.pieces[i].at += int64(len(b.m.header))
 	}

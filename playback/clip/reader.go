@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"penstock/fragments"
+	"penstock/playback"
 )
 
 // reader is a movie as bytes. It reads a fragment's media when its range is reached.
@@ -18,11 +20,12 @@ type reader struct {
 	ctx     context.Context
 	movie   *movie
 	log     *fragments.Log
+	sound   *playback.Sound          // plain; nil: media is sent as it is stored
 	control *http.ResponseController // nil: no deadlines
 	sent    prometheus.Counter
 
 	pos  int64
-	open io.ReaderAt // data of pieces[at]; nil: none
+	open io.ReaderAt // media that holds pieces[at]; nil: none
 	at   int
 	err  error // of the first read that failed
 }
@@ -68,14 +71,17 @@ func (r *reader) read(p []byte) (int, error) {
 	pieces := r.movie.pieces
 	i := sort.Search(len(pieces), func(i int) bool { return pieces[i].at+pieces[i].size > r.pos })
 	if r.open == nil || r.at != i {
-		data, _, err := r.log.OpenData(r.ctx, pieces[i].number)
+		data, err := r.media(pieces[i])
 		if err != nil {
 			return 0, err
 		}
 		r.open, r.at = data, i
 	}
-	into := r.pos - pieces[i].at
-	n, err := r.open.ReadAt(p[:min(int64(len(p)), pieces[i].size-into)], pieces[i].from+into)
+	into, from := r.pos-pieces[i].at, pieces[i].from
+	if r.sound != nil {
+		from = 0
+	}
+	n, err := r.open.ReadAt(p[:min(int64(len(p)), pieces[i].size-into)], from+into)
 	if n > 0 {
 		return n, nil
 	}
@@ -83,4 +89,22 @@ func (r *reader) read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+// media returns the fragment of a piece as it is stored, or the piece itself where sound
+// is not written as it is stored.
+func (r *reader) media(p piece) (io.ReaderAt, error) {
+	if r.sound == nil {
+		data, _, err := r.log.OpenData(r.ctx, p.number)
+		return data, err
+	}
+	f, err := r.log.Read(r.ctx, p.number)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, 0, p.size)
+	for _, s := range r.sound.Samples(f.Samples[p.first:p.end]) {
+		data = append(data, s.Data...)
+	}
+	return bytes.NewReader(data), nil
 }

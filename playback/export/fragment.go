@@ -28,8 +28,8 @@ type format struct {
 	write       func(f *fragments.Fragment) ([]byte, error)
 }
 
-// formatOf takes a file name apart. What goes into playlists has only tracks that
-// browsers play; what plays alone has all that its container carries.
+// formatOf takes a file name apart. MP4 has the tracks that browsers play, the others
+// all that they carry as it was sent.
 func formatOf(file string, r *http.Request) (number string, f format, ok bool) {
 	end := path.Ext(file)
 	number = strings.TrimSuffix(file, end)
@@ -106,15 +106,13 @@ func writeMedia(f *fragments.Fragment) ([]byte, error) {
 	return playback.Segment(f, tracks)
 }
 
-// writeMP4 writes all tracks that MP4 carries, G.711 included: this file is not only for
-// browsers.
+// writeMP4 writes what writeInit and writeMedia do.
 func writeMP4(f *fragments.Fragment) ([]byte, error) {
-	tracks := carried(f.Tracks, "mjpeg")
-	init, err := fmp4.Init(tracks)
+	init, err := writeInit(f)
 	if err != nil {
 		return nil, err
 	}
-	part, err := playback.Segment(f, tracks)
+	part, err := writeMedia(f)
 	if err != nil {
 		return nil, err
 	}

@@ -53,6 +53,7 @@ type packager struct {
 	cut      cutter
 	init     string
 	playable []media.Track
+	sound    *playback.Sound // makes samples into those of playable
 	sequence uint32
 }
 
@@ -172,7 +173,8 @@ func (p *packager) tracks(all []media.Track) error {
 		return err
 	}
 	if p.playable != nil && media.EqualTracks(playable, p.playable) {
-		p.cut.returned()
+		p.cut.returned() // what is pending is made into a part as it came
+		p.sound = playback.NewSound(all)
 		return nil
 	}
 	id, data, err := section(playable)
@@ -183,7 +185,7 @@ func (p *packager) tracks(all []media.Track) error {
 	p.mu.Lock()
 	p.keepInit(id, data)
 	p.mu.Unlock()
-	p.playable, p.init = playable, id
+	p.playable, p.sound, p.init = playable, playback.NewSound(all), id
 	return nil
 }
 
@@ -251,7 +253,7 @@ func (o packagerOutput) begin(start time.Time, breaks bool) {
 
 func (o packagerOutput) part(samples []media.Sample, ends []int64, d time.Duration, independent bool) {
 	o.sequence++
-	data, err := fmp4.Part(o.sequence, o.playable, samples, ends)
+	data, err := fmp4.Part(o.sequence, o.playable, o.sound.Samples(samples), ends)
 	if err != nil {
 		// A sample that the container cannot carry costs its part; the playlist goes on.
 		o.s.c.Logger.Warn("part left out", "stream", o.st.Name, "err", err)

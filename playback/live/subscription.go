@@ -41,9 +41,10 @@ type subscription struct {
 	}
 
 	// touched by run only
-	tracks   []media.Track // those sent; nil until known
-	next     []int64       // per track: where its next sample is expected
-	step     []int64       // per track: its usual distance
+	tracks   []media.Track   // those sent; nil until known
+	sound    *playback.Sound // makes samples into those of tracks
+	next     []int64         // per track: where its next sample is expected
+	step     []int64         // per track: its usual distance
 	sequence uint32
 	samples  []media.Sample
 	at       time.Time // server time of samples[0]
@@ -174,7 +175,7 @@ func (s *subscription) begin(all []media.Track, e streams.Event) error {
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, "watch", s.st.Name, err)
 	}
-	s.tracks = tracks
+	s.tracks, s.sound = tracks, playback.NewSound(all)
 	s.next, s.step = make([]int64, len(tracks)), make([]int64, len(tracks))
 	for i, t := range tracks {
 		s.step[i] = t.Ticks(40 * time.Millisecond)
@@ -197,7 +198,7 @@ func (s *subscription) flush() error {
 		return nil
 	}
 	s.sequence++
-	data, err := fmp4.Part(s.sequence, s.tracks, s.samples, s.next)
+	data, err := fmp4.Part(s.sequence, s.tracks, s.sound.Samples(s.samples), s.next)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, "watch", s.st.Name, err)
 	}

@@ -64,12 +64,12 @@ func G711(muLaw bool) Clip {
 // FLAC is G711 as FLAC: a frame a sample.
 func FLAC(muLaw bool) Clip {
 	c := G711(muLaw)
-	coder, track, _ := flac.NewCoder(c.Tracks[0])
+	coder, _ := flac.NewCoder(c.Tracks[0])
 	var samples []media.Sample
 	for _, s := range c.Samples {
 		samples, _ = coder.Append(samples, nil, s)
 	}
-	return Clip{Tracks: []media.Track{track}, Samples: samples, Ends: c.Ends}
+	return Clip{Tracks: []media.Track{coder.Track()}, Samples: samples, Ends: c.Ends}
 }
 
 // ReadMP4 reads a progressive or fragmented MP4 with mp4ff.

@@ -129,6 +129,9 @@ func codecOf(t testing.TB, stsd *mp4.StsdBox) media.Codec {
 		name = "aac"
 		private.Write(stsd.Mp4a.Esds.DecConfigDescriptor.DecSpecificInfo.DecConfig)
 	default:
+		if e, ok := stsd.Children[0].(*mp4.AudioSampleEntryBox); ok && e.Type() == "fLaC" {
+			return &media.FLAC{SampleRate: int(e.SampleRate), Channels: int(e.ChannelCount)}
+		}
 		t.Fatalf("sample entry that playtest does not know")
 	}
 	if err != nil {
