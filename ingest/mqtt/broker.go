@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,8 +80,7 @@ func (b *mochiBroker) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet)
 	if err != nil {
 		remote = cl.Net.Conn.RemoteAddr().String()
 	}
-	_, secure := cl.Net.Conn.(*tls.Conn)
-	c, err := b.door.signIn(string(pk.Connect.Username), string(pk.Connect.Password), cl.ID, remote, secure, func(reason error) { b.end(cl, reason) })
+	c, err := b.door.signIn(string(pk.Connect.Username), string(pk.Connect.Password), cl.ID, remote, secure(cl.Net.Conn), func(reason error) { b.end(cl, reason) })
 	if err != nil {
 		b.door.log.Info("sign-in refused", "remote", remote, "err", err)
 		return false

@@ -206,7 +206,11 @@ func (s *Server) accept(ctx context.Context, l net.Listener, work *sync.WaitGrou
 				s.mu.Unlock()
 			}()
 			if c.SetDeadline(time.Now().Add(signInTimeout)) == nil { // the broker sets its own after CONNECT
-				if err := s.broker.serve(c); err != nil {
+				g, err := greet(c)
+				if err == nil {
+					err = s.broker.serve(g)
+				}
+				if err != nil {
 					s.log.Debug("connection ended", "remote", c.RemoteAddr(), "err", err)
 				}
 			}
