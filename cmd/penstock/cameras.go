@@ -73,6 +73,9 @@ func (c *client) cameraFind() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(docs) == 0 {
+				c.t.say("no camera answered: some have ONVIF switched off, or sit in another network; try the address itself with `penstock camera test`")
+			}
 			return c.t.print([]string{"address", "name", "device service"}, docs, func(d map[string]any) []string {
 				return []string{text(d, "address"), text(d, "name"), text(d, "xaddr")}
 			})
@@ -88,7 +91,8 @@ func (c *client) discover(ctx context.Context, f *cameraFlags) ([]map[string]any
 	}
 	if !here {
 		var found struct{ Cameras []map[string]any }
-		return found.Cameras, c.call(ctx, http.MethodPost, "/v1/discover", nil, map[string]any{}, &found)
+		err := c.call(ctx, http.MethodPost, "/v1/discover", nil, map[string]any{}, &found)
+		return found.Cameras, err
 	}
 	c.t.say("looking from this machine for cameras that answer ONVIF")
 	cl := onvif.New(onvif.Config{})

@@ -173,17 +173,31 @@ func (c *client) download(ctx context.Context, path string, q url.Values, file s
 // saved tells what a file holds.
 func (c *client) saved(file string, n int64, h http.Header) error {
 	d := map[string]any{"file": file, "bytes": n}
-	var notes []string
 	for _, name := range []string{"X-Penstock-Time", "X-Penstock-Start", "X-Penstock-End", "X-Penstock-Coverage"} {
 		if v := h.Get(name); v != "" {
-			word := strings.ToLower(strings.TrimPrefix(name, "X-Penstock-"))
-			d[word] = v
-			notes = append(notes, word+" "+v)
+			d[strings.ToLower(strings.TrimPrefix(name, "X-Penstock-"))] = v
 		}
 	}
 	if c.t.format != "table" {
 		return c.t.printOne(d, func(map[string]any) []string { return []string{file} })
 	}
-	c.t.say("%s: %s %s", file, quantity.Bytes(n), strings.Join(notes, ", "))
+	c.t.say("%s: %s%s", file, quantity.Bytes(n), window(h))
 	return nil
+}
+
+// window says in words what instant or stretch an answer is of, and what it lacks.
+func window(h http.Header) string {
+	if at, err := time.Parse(time.RFC3339Nano, h.Get("X-Penstock-Time")); err == nil {
+		return ", of " + at.Format(time.RFC3339)
+	}
+	start, err := time.Parse(time.RFC3339Nano, h.Get("X-Penstock-Start"))
+	end, err2 := time.Parse(time.RFC3339Nano, h.Get("X-Penstock-End"))
+	if errors.Join(err, err2) != nil {
+		return ""
+	}
+	words := fmt.Sprintf(", %s to %s (%s)", start.Format(time.RFC3339), end.Format(time.RFC3339), end.Sub(start).Round(100*time.Millisecond))
+	if held := h.Get("X-Penstock-Coverage"); held != "" && held != h.Get("X-Penstock-Start")+"/"+h.Get("X-Penstock-End") {
+		words += ", with gaps: it holds " + held
+	}
+	return words
 }
