@@ -47,7 +47,7 @@ func newFlow(c Config, f Flow) (*flow, error) {
 // renew makes the flow's producer. It tries a record for ever: the files are the buffer.
 func (f *flow) renew() (err error) {
 	pc := f.c.Producer
-	pc.Stream, pc.Endpoint, pc.Region, pc.Credentials, pc.Life, pc.Logger = f.Stream, f.c.Endpoint, f.c.Region, f.c.Credentials, -1, f.log
+	pc.Stream, pc.Endpoint, pc.Region, pc.Credentials, pc.Life, pc.Logger = f.Stream, f.c.Endpoint, f.c.Region, f.c.Credentials, -1, f.c.Logger.With("flow", f.Name)
 	pc.PendingBytes = cmp.Or(pc.PendingBytes, pendingPerFlow)
 	f.p, err = producer.New(pc)
 	return err
