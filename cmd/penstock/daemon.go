@@ -66,6 +66,7 @@ type daemon struct {
 	rtsp      *rtsp.Server // nil: switched off
 	mqtt      *mqtt.Server // nil: switched off
 	tls       *certificates
+	calls     *calls
 	floors    []floor
 	ran       bool
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -14,8 +13,6 @@ import (
 	"penstock/ingest/pull"
 	"penstock/ingest/rtsp"
 	"penstock/internal/fault"
-	"penstock/internal/guard"
-	"penstock/internal/host"
 	"penstock/playback"
 	"penstock/playback/clip"
 	"penstock/playback/export"
@@ -62,10 +59,10 @@ type coming struct {
 }
 
 func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err error) {
-	dial, err := outgoing(d.c)
-	if err != nil {
+	if d.calls, err = outgoing(d.c); err != nil {
 		return in, err
 	}
+	dial := d.calls.Dial
 	if in.pull, err = pull.New(pull.Config{Catalogue: d.catalogue, Hub: d.hub, Dial: dial, Logger: d.log.With("component", "pull"), Registerer: d.registry}); err != nil {
 		return in, err
 	}
@@ -96,24 +93,6 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 		d.log.Warn(notice, "component", "rtsp")
 	}
 	return in, nil
-}
-
-// outgoing is the one dialler for addresses that people typed: it refuses loopback,
-// link-local and metadata addresses unless the operator allowed them.
-func outgoing(c config) (host.Dial, error) {
-	var allow []netip.Prefix
-	for _, cidr := range c.Allow {
-		p, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return nil, err
-		}
-		allow = append(allow, p)
-	}
-	g, err := guard.New(guard.Config{Allow: allow})
-	if err != nil {
-		return nil, err
-	}
-	return g.Dial, nil
 }
 
 // rtspAuth asks auth on behalf of the RTSP door.

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -31,7 +35,7 @@ func serveCommand(t *terminal) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return serve(cmd.Context(), t, c, f.demo)
+			return serve(cmd.Context(), t, c, f.demo, func() (config, error) { return f.settle(cmd, t.env) })
 		},
 	}
 	d := defaults()
@@ -77,25 +81,45 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 // hundredth of a core and saves a third of the memory. GOGC overrides it.
 const gcPercent = 20
 
-// serve runs the server until ctx ends.
-func serve(ctx context.Context, t *terminal, c config, demo bool) error {
+// serve runs the server until ctx ends; reread reads the settings anew.
+func serve(ctx context.Context, t *terminal, c config, demo bool, reread func() (config, error)) error {
 	if _, set := t.env("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}
-	d, err := openDaemon(ctx, c, demo, logger(c, t.err))
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	level := &slog.LevelVar{}
+	level.Set(levelOf(c))
+	d, err := openDaemon(ctx, c, demo, loggerAt(c, level, t.err))
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	d.greet(ctx, t.out)
-	return d.run(ctx)
+	if !t.quiet {
+		d.greet(ctx, t.out)
+	}
+	r := &reloader{read: reread, held: c, level: level, calls: d.calls, log: d.log.With("component", "settings")}
+	var reloads sync.WaitGroup
+	reloads.Go(func() { r.run(ctx, hup, t.attended, stop) })
+	err = d.run(ctx)
+	stop()
+	reloads.Wait()
+	return err
 }
 
-func logger(c config, to io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		level = slog.LevelInfo
+func levelOf(c config) (level slog.Level) {
+	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		return slog.LevelInfo
 	}
+	return level
+}
+
+func logger(c config, to io.Writer) *slog.Logger { return loggerAt(c, levelOf(c), to) }
+
+func loggerAt(c config, level slog.Leveler, to io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(to, opts))

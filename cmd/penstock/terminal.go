@@ -61,10 +61,13 @@ func (t *terminal) say(format string, args ...any) {
 }
 
 // lively reports whether w is a terminal, where lines can be drawn over.
-func (t *terminal) lively(w io.Writer) bool {
+func (t *terminal) lively(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// attended reports whether anything of it is a terminal that is still there.
+func (t *terminal) attended() bool { return t.lively(t.in) || t.lively(t.out) || t.lively(t.err) }
 
 // paint colours a word that is printed on stdout, where that is a terminal and NO_COLOR is
 // not set (no-color.org).
