@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"penstock/auth"
@@ -44,9 +43,7 @@ func showTimeline(c *call) error {
 	if err != nil {
 		return err
 	}
-	if start, end, err = c.within(start, end); err != nil {
-		return err
-	}
+	start, end = c.within(start, end)
 	resolution := end.Sub(start) / 2000
 	if text := c.r.URL.Query().Get("resolution"); text != "" {
 		if resolution, err = quantity.Duration(text); err != nil {
@@ -71,138 +68,37 @@ func (s *Server) viewTimeline(line fragments.Timeline, start, end time.Time, st 
 	return v
 }
 
-// within narrows a window to the span that the caller's media token is bound to.
-func (c *call) within(start, end time.Time) (time.Time, time.Time, error) {
-	from, to, bound := c.principal.Window()
-	if !bound {
-		return start, end, nil
-	}
-	if !from.IsZero() && start.Before(from) {
-		start = from
-	}
-	if !to.IsZero() && end.After(to) {
-		end = to
-	}
-	if !start.Before(end) {
-		return start, end, fault.New(fault.Denied, "read", c.stream.Name, "the token is bound to another time window")
-	}
-	return start, end, nil
-}
-
-// inWindow refuses what lies outside the span that the caller's media token is
-// bound to: from and to are the instants asked for, zero for live.
-func (c *call) inWindow(from, to time.Time) error {
-	lo, hi, bound := c.principal.Window()
-	if !bound {
-		return nil
-	}
-	now := c.s.c.Clock.Now()
-	if from.IsZero() {
-		from, to = now, now
-	}
-	if (!lo.IsZero() && from.Before(lo)) || (!hi.IsZero() && to.After(hi)) {
-		return fault.New(fault.Denied, "read", c.stream.Name, "the token is bound to another time window")
-	}
-	return nil
-}
-
-func (c *call) windowed(span, most time.Duration) error {
-	if _, _, bound := c.principal.Window(); !bound {
-		return nil
-	}
-	from, to, err := playback.Window(c.r, c.s.c.Clock.Now(), span, most)
-	if err != nil {
-		return err
-	}
-	return c.inWindow(from, to)
-}
-
 func listFragments(c *call) error {
-	if err := c.windowed(10*time.Minute, timelineMost); err != nil {
-		return err
-	}
 	return c.s.c.Export.ServeList(c.w, c.r, c.stream)
 }
 
 func showFragment(c *call) error {
-	file := c.r.PathValue("file")
-	if _, _, bound := c.principal.Window(); bound {
-		at, err := fragmentInstant(file)
-		if err != nil {
-			return err
-		}
-		if err := c.inWindow(at, at); err != nil {
-			return err
-		}
-	}
-	return c.s.c.Export.ServeFragment(c.w, c.r, c.stream, file)
-}
-
-// fragmentInstant reads the start of a fragment from its number, which is that.
-func fragmentInstant(file string) (time.Time, error) {
-	digits := ""
-	for _, r := range file {
-		if r >= '0' && r <= '9' && len(digits) < 20 {
-			digits += string(r)
-		} else if digits != "" {
-			break
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		return time.Time{}, fault.New(fault.NotFound, "find fragment", file, "no such fragment")
-	}
-	return time.UnixMicro(n), nil
+	return c.s.c.Export.ServeFragment(c.w, c.r, c.stream, c.r.PathValue("file"))
 }
 
 func livePlaylist(c *call) error {
-	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
-		return err
-	}
 	return c.s.c.HLS.ServeLivePlaylist(c.w, c.r, c.stream)
 }
 
 func liveFile(c *call) error {
-	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
-		return err
-	}
 	return c.s.c.HLS.ServeLiveFile(c.w, c.r, c.stream, c.r.PathValue("file"))
 }
 
 func vodPlaylist(c *call) error {
-	if err := c.windowed(time.Hour, timelineMost); err != nil {
-		return err
-	}
 	return c.s.c.HLS.ServeVOD(c.w, c.r, c.stream)
 }
 
 func showClip(c *call) error {
-	if err := c.windowed(time.Minute, timelineMost); err != nil {
-		return err
-	}
 	return c.s.c.Clip.ServeClip(c.w, c.r, c.stream)
 }
 
 func showStill(c *call) error {
-	at := time.Time{}
-	if text := c.r.URL.Query().Get("at"); text != "" {
-		var err error
-		if at, err = playback.ParseTime(text, c.s.c.Clock.Now()); err != nil {
-			return err
-		}
-	}
-	if err := c.inWindow(at, at); err != nil {
-		return err
-	}
 	return c.s.c.Still.ServeStill(c.w, c.r, c.stream)
 }
 
 // liveSocket opens a socket on the stream of the path; each further stream that its
 // caller adds is asked of auth as a request of its own would be.
 func liveSocket(c *call) error {
-	if err := c.inWindow(time.Time{}, time.Time{}); err != nil {
-		return err
-	}
 	// A socket may add the same stream again and again: one line each for its start and end.
 	ends := map[string]func(){}
 	defer func() {

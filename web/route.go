@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"penstock/auth"
 	"penstock/internal/fault"
@@ -45,6 +46,7 @@ type route struct {
 	Makes   bool // the data stream, on first use, where the caller may
 	Large   bool // the body is data, not a document: see dataBody
 	Door    door
+	Span    func(*call) (from, to time.Time, err error) // of the media that is asked for; nil: live
 	Summary string
 	Query   []param
 	Body    string // name of the request's schema; "" for none
@@ -62,6 +64,7 @@ type call struct {
 	r         *http.Request
 	principal auth.Principal
 	session   auth.Session // of the cookie; zero with another proof
+	from, to  time.Time    // of the media that is asked for; zero: live, or no media token with a span
 	stream    streams.Stream
 	data      *datastream.Stream
 	object    string // of the audit log, where a handler knows it better than the path
@@ -80,7 +83,7 @@ func (c *call) may(action auth.Action, resource string) error {
 }
 
 func (c *call) context() auth.Context {
-	return auth.Context{SourceIP: remoteHost(c.r), Secure: c.r.TLS != nil}
+	return auth.Context{SourceIP: remoteHost(c.r), Secure: c.r.TLS != nil, From: c.from, To: c.to}
 }
 
 // mount puts the table into a mux.
@@ -152,6 +155,11 @@ func (s *Server) admitToStream(rt route, c *call) error {
 		return err
 	}
 	c.stream = st
+	if _, _, bound := c.principal.Window(); bound && rt.Span != nil {
+		if c.from, c.to, err = rt.Span(c); err != nil {
+			return err
+		}
+	}
 	err = c.may(rt.Action, st.ARN())
 	if fault.Is(err, fault.Denied) && c.may(auth.DescribeStream, st.ARN()) != nil {
 		return unknown
