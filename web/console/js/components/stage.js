@@ -28,19 +28,17 @@ function Tags({ player, stream }) {
   const live = player.mode.value === 'live';
   const t = player.time.value;
   const behind = Math.max(0, serverNow() - t);
-  const silent = player.silent.value || (stream.tracks || []).find((x) => x.kind === 'audio' && /^pcm/.test(x.codec))?.codec;
+  const silent = player.silent.value && ((stream.tracks || []).find((x) => x.kind === 'audio')?.codec || player.silent.value);
   const text = !Number.isFinite(t) || (live && (!stream.live || outage.value)) ? '' : live
     ? (player.playing.value ? `live ${Number.isFinite(player.latency.value) ? span(Math.max(0, Math.round(player.latency.value / 10) * 10)) : ''}` : `paused · −${span(behind)}`)
     : `−${span(behind)} · recorded`;
   const gap = player.gap.value;
   return html`${gap && html`<div class="note" role="status">${Number.isFinite(gap.start) ? `skipped ${span(gap.end - gap.start)} that is missing${gap.reason ? `: ${gap.reason}` : ''}` : 'nothing is recorded there: this is the first picture after it'}</div>`}<div class="tags">
     ${player.skipped.value > 0 && html`<span class="tag" role="status">${player.skipped.value} frames skipped to stay live; the recording has them</span>`}
-    ${silent && html`<span class="tag">no sound here: ${soundName(silent)}</span>`}
+    ${silent && html`<span class="tag">no sound: this browser cannot play ${codecName(silent)}</span>`}
     ${player.rate.value !== 1 && html`<span class="tag">${player.rate.value}×</span>`}
     ${text && html`<span class="tag">${live && player.playing.value && stream.live && html`<${Dot} tone="ok" />`}${text}</span>`}</div>`;
 }
-
-const soundName = (c) => ({ alaw: 'G.711', ulaw: 'G.711', pcma: 'G.711', pcmu: 'G.711' }[c] || codecName(c));
 
 function Over({ player, stream, unplayable, onFix }) {
   const s = player.state.value;

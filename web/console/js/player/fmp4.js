@@ -76,7 +76,7 @@ function codec(v, from, to) {
     } else if (type === 'mp4a') {
       const c = box('esds', 28);
       out = c ? aac(v, c[0] + 4, c[1]) : 'mp4a.40.2';
-    } else out = type === 'Opus' ? 'opus' : type === 'fLaC' ? 'flac' : type;
+    } else out = type === 'Opus' ? 'opus' : type;
   });
   return out;
 }
@@ -178,6 +178,8 @@ function runs(v, from, to, usual) {
 export function prepare(data, supported) {
   const list = tracks(data);
   let muted = '';
+  // FLAC is what G.711 comes as. It has two names; some browsers know one.
+  if (!supported(mime(list))) for (const t of list) if (t.codec === 'fLaC') t.codec = 'flac';
   if (!supported(mime(list))) {
     const video = list.filter((t) => t.kind === 'video');
     if (video.length && video.length < list.length && supported(mime(video))) {
