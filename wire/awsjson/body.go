@@ -90,7 +90,7 @@ type strangerError struct{ error }
 
 // room takes n bytes of the budget for the body.
 func (x *exchange) room(n int) error {
-	if !x.vouched && (n > strangerMost || x.budget.held.Load()+int64(n) > strangersMost) {
+	if !x.vouched && (n > strangerMost || x.r.ContentLength > strangerMost || x.budget.held.Load()+int64(n) > strangersMost) {
 		if err := x.vouch(); err != nil {
 			return &strangerError{err}
 		}

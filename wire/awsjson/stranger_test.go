@@ -110,16 +110,15 @@ func TestWhatStrangersSendIsNotKept(t *testing.T) {
 
 func TestWhoWaitsToSendIsAnsweredAtOnce(t *testing.T) {
 	s := toyServer(t, nil)
-	body := &watched{s: s, left: 1 << 20}
+	body := &watched{s: s, left: mebi}
 	r := httptest.NewRequest(http.MethodPost, "/", body)
-	r.ContentLength = 1 << 20
+	r.ContentLength = mebi
 	r.Header.Set("Expect", "100-continue")
 	r.Header.Set("X-Amz-Target", "Toy_20260101.Nothing")
 	r.Header.Set("Content-Type", TypeJSON)
 	w := httptest.NewRecorder()
-	s.budget.take(strangersMost)
 	s.ServeHTTP(w, r)
-	if w.Code != 400 || body.left != 1<<20 {
+	if w.Code != 400 || body.left != mebi {
 		t.Errorf("%d %s; %d bytes were not read", w.Code, w.Body, body.left)
 	}
 }
