@@ -136,7 +136,7 @@ export const codecName = (c) => CODECS[c] || c || '';
 /** 1080p25, 4K20, 640×360. */
 export function picture(track, fps) {
   if (!track || !track.height) return '';
-  const names = { 2160: '4K', 1440: '1440p', 1080: '1080p', 720: '720p', 480: '480p', 360: '360p', 240: '240p' };
+  const names = { 2160: '4K', 1440: '1440p', 1080: '1080p', 720: '720p', 576: '576p', 540: '540p', 480: '480p', 360: '360p', 240: '240p' };
   const wide = track.width / track.height > 1.2;
   const size = wide && names[track.height] ? names[track.height] : `${track.width}×${track.height}`;
   // What is measured swings a little: the camera's own word holds while they agree.

@@ -21,8 +21,8 @@ export function Dialog({ title, onClose, children, footer, wide, className = '' 
     </div></dialog>`;
 }
 
-/** Asks before something that cannot be undone; typed: what must be typed to agree. */
-export function Confirm({ title, typed, action, onDo, onClose, children }) {
+/** Asks before something that cannot be undone; typed: what must be typed to agree; mild: nothing is lost by it. */
+export function Confirm({ title, typed, action, mild, onDo, onClose, children }) {
   const [text, setText] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
@@ -40,6 +40,6 @@ export function Confirm({ title, typed, action, onDo, onClose, children }) {
       ${error && html`<p class="err" role="alert">${words(error)}</p>`}
       <div class="row" style=${{ marginTop: '16px', justifyContent: 'flex-end' }}>
         <button type="button" class="btn" onClick=${onClose}>Cancel</button>
-        <button type="submit" class="btn danger pri" disabled=${!ready || busy}>${busy ? 'Working…' : action}</button></div>
+        <button type="submit" class=${`btn pri ${mild ? '' : 'danger'}`} disabled=${!ready || busy}>${busy ? 'Working…' : action}</button></div>
     </form></${Dialog}>`;
 }

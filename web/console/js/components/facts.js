@@ -25,7 +25,7 @@ export function Facts({ stream: s }) {
     ['Lost on the way', s.lost ? `${count(s.lost)} samples` : 'none'],
     ['Viewers', count(s.viewers)],
   ];
-  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${k === 'Source' ? '' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
+  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${k === 'Source' || k === 'Video' ? '' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
     ${s.tags && Object.keys(s.tags).filter((k) => !k.includes(':')).length ? html`<div class="row" style=${{ marginTop: '10px', gap: '6px' }}>${Object.entries(s.tags).filter(([k]) => !k.includes(':')).map(([k, v]) => html`<span class="chip"><span class="clip">${v ? `${k}: ${v}` : k}</span></span>`)}</div>` : null}</div>`;
 }
 
@@ -48,7 +48,7 @@ export function Missing({ gaps: source, first, onGo }) {
   if (!d) return html`<div class="card pad flat"><h2 class="h">Missing here</h2><p class="mut small">…</p></div>`;
   const gaps = [...d.gaps].sort((a, b) => b.start - a.start);
   const sum = gaps.reduce((n, g) => n + g.end - g.start, 0);
-  const none = d.spans.length ? `Nothing: recorded without a gap ${first > d.from + 60e3 ? `since it began ${roughly(now.value - first)} ago` : stretch(d)}.` : 'Nothing is recorded in this stretch.';
+  const none = d.spans.length ? `${d.least > 2000 ? `No gap of ${span(d.least)} or more` : 'Nothing: recorded without a gap'} ${first > d.from + 60e3 ? `since it began ${roughly(now.value - first)} ago` : stretch(d)}.` : 'Nothing is recorded in this stretch.';
   return html`<div class="card pad flat"><h2 class="h">Missing here</h2>
     ${!gaps.length && html`<p class="mut" style=${{ marginTop: '6px' }}>${none}</p>`}
     ${gaps.length > 0 && html`<p class="mut small">${span(sum)} in ${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}, ${stretch(d)}${d.least > 2000 ? `; shorter than ${span(d.least)} not counted` : ''}</p><ul class="gaps">${gaps.slice(0, 6).map((g) => html`<li key=${g.start}><span class="hatch" aria-hidden="true"></span><button type="button" class="link" onClick=${() => onGo(g)}>${day(g.start)} <${Time} at=${g.start}>${clock(g.start)}</${Time}></button><span class="num">${span(g.end - g.start)}</span><small>${g.reason}</small></li>`)}</ul>`}

@@ -97,10 +97,10 @@ const describe = (stream, open) => `Shard map: ${open.map((b) => `${b.s.id} has 
 function Shard({ b, dense, provisioned, chosen, joins, onDown, onChoose }) {
   const s = b.s;
   const load = (s.bytes_in || 0) / LIMIT;
-  const hot = (provisioned && load > 0.6) || (s.hot_share > 0.4 && s.records_in > 10) || s.refused > 0;
+  const hot = (provisioned && load > 0.6) || (s.hot_share > 0.4 && s.records_in > 100) || s.refused > 0;
   const style = { left: `calc(${b.x * 100}% + 2px)`, width: `calc(${b.w * 100}% - 4px)`, top: `${b.from * ROW}px`, height: `${(b.to - b.from) * ROW - 6}px` };
   const title = `${s.id}\nhash keys ${s.from} to ${s.to}\nopened ${when(instant(s.opened), now.value)}${s.closed ? `, closed ${when(instant(s.closed), now.value)}` : ''}`;
-  const cls = `shard ${s.open ? '' : 'closed'} ${hot ? 'hot' : ''} ${chosen ? 'on' : ''} ${joins ? 'joins' : ''}`;
+  const cls = `shard ${s.open ? '' : 'closed'} ${hot ? 'hot' : ''} ${chosen && s.open ? 'on' : ''} ${joins ? 'joins' : ''}`;
   if (!s.open) return html`<div class=${cls} style=${style} title=${title}>${!dense && html`<span class="clip">${short(s.id)} · closed ${when(instant(s.closed), now.value)}</span>`}</div>`;
   return html`<button type="button" class=${cls} style=${style} title=${title} aria-pressed=${chosen} onPointerDown=${onDown} onClick=${onChoose}>
     ${!dense && html`<b class="clip">${short(s.id)}</b><span class="clip mut">${provisioned ? `${Math.round(load * 100)}% of 1 MiB/s` : `${bytes(s.bytes_in || 0)}/s`}${s.hot_key && s.hot_share > 0.2 ? ` · ${hot ? 'hot' : 'most'}: ${s.hot_key}` : ''}${s.refused > 0 ? ` · ${count(Math.round(s.refused))} refused/s` : ''}</span>`}

@@ -48,7 +48,7 @@ export function TimelineView({ player, stream, detail, overview, control, clip, 
       <${Seg} small=${true} label="Zoom" value=${exact} onChange=${(ms) => tl.zoom(ms)} options=${ZOOMS.map(([text, ms]) => [ms, text])} />
       <span class="grow"></span>
       <${Jump} tl=${tl} player=${player} view=${view} />
-      <span class="hidem row" style=${{ gap: '7px' }}><span class="mut small" aria-hidden="true">overview</span><${Seg} small=${true} label="Overview" value=${view.over} onChange=${(ms) => tl.setSpan(ms)} options=${SPANS.map(([ms, t]) => [ms, t, `the upper bar shows ${t}`])} /></span>
+      <span class="hidem row" style=${{ gap: '7px' }}><span class="mut small word" aria-hidden="true">overview</span><${Seg} small=${true} label="Overview" value=${view.over} onChange=${(ms) => tl.setSpan(ms)} options=${SPANS.map(([ms, t]) => [ms, t, `the upper bar shows ${t}`])} /></span>
     </div>
     <div class="tl">
       <canvas ref=${canvas} tabIndex="0" role="slider" aria-label="Timeline" aria-valuemin=${Math.round(view.from / 1000)} aria-valuemax=${Math.round(view.to / 1000)} aria-valuenow=${Math.round((player.time.value || view.from) / 1000)} aria-valuetext=${spoken(player, detail)} onKeyDown=${key}></canvas>

@@ -94,11 +94,11 @@ function Watch({ name, stream }) {
     const t = Math.min(player.time.value, serverNow() - 2000);
     if (Number.isFinite(t)) control.current?.setSelection({ from: t - 20000, to: Math.min(t + 10000, serverNow() - 1000) });
   };
-  const nextGap = () => {
+  const nextGap = (back) => {
     const t = player.time.value;
     const all = [...(gaps.data.value?.gaps || []), ...detail.data.value.gaps].sort((a, b) => a.end - b.end);
-    const g = all.find((x) => x.end > t + 1500 && x.end < serverNow() - 3000);
-    if (g) { player.seek(g.end + 50, undefined); control.current?.show(g.end); } else toast('No gap after this in what the upper bar shows');
+    const g = back ? all.findLast((x) => x.end < t - 3000) : all.find((x) => x.end > t + 1500 && x.end < serverNow() - 3000);
+    if (g) { player.seek(g.end + 50, undefined); control.current?.show(g.end); } else toast(`No gap ${back ? 'before' : 'after'} this in what the upper bar shows`);
   };
   const faster = (n) => player.speed(RATES[Math.min(RATES.length - 1, Math.max(0, RATES.indexOf(player.rate.value) + n))]);
   const acts = {
@@ -106,13 +106,13 @@ function Watch({ name, stream }) {
     ArrowLeft: () => player.step(-1), ArrowRight: () => player.step(1),
     'shift+ArrowLeft': () => control.current?.pan(-(control.current.view.to - control.current.view.from) / 4),
     'shift+ArrowRight': () => control.current?.pan((control.current.view.to - control.current.view.from) / 4),
-    i: () => mark('from'), o: () => mark('to'), d: download, g: () => player.live(), e: nextGap, m: () => player.mute(!player.muted.value),
+    i: () => mark('from'), o: () => mark('to'), d: download, g: () => player.live(), e: (x) => nextGap(x.shiftKey), m: () => player.mute(!player.muted.value),
     f: () => fullscreen(frame.current), s: snapshot, '<': () => faster(-1), '>': () => faster(1),
     '+': () => control.current?.zoom((control.current.view.to - control.current.view.from) / 2), '=': () => control.current?.zoom((control.current.view.to - control.current.view.from) / 2),
     '-': () => control.current?.zoom((control.current.view.to - control.current.view.from) * 2),
     Escape: () => control.current?.setSelection(null),
   };
-  useKeys((k) => { const act = player && acts[k]; if (!act) return false; act(); return true; });
+  useKeys((k, x) => { const act = player && acts[k]; if (!act) return false; act(x); return true; });
   const facts = [format(stream), stream.live && stream.bitrate ? rate(stream.bitrate) : ''].filter(Boolean).join(' · ');
 
   return html`<div class="top"><a href=${href('cameras')} aria-label="Back to cameras">←<span class="hidem"> Cameras</span></a><h1>${name}</h1><${StatusChip} stream=${stream} />${facts && html`<span class="chip hidem narrow">${facts}</span>`}<span class="grow"></span>

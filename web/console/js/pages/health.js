@@ -7,6 +7,7 @@ import { bytes, span, rate, count, roughly, day, instant, hourMinute, plural, du
 import { Dot, Failure, Skeleton, Time } from '../components/bits.js';
 import { StreamDialog } from '../components/streamdialog.js';
 import { fixes } from '../components/tile.js';
+import { usePolled } from './data.js';
 
 export default function Health() {
   const [dialog, setDialog] = useState({ kind: '', name: '' });
@@ -66,9 +67,12 @@ function wait(s) {
 }
 
 function Now({ all, s }) {
+  const { got } = usePolled('v1/data', 10000);
+  const data = got?.streams;
   const live = all.filter((x) => x.live);
   const rows = [
     ['Video in', `${plural(live.length, 'camera')} · ${rate(live.reduce((n, x) => n + (x.bitrate || 0), 0))}`],
+    ['Records in', data ? `${plural(data.length, 'data stream')} · ${count(Math.round(data.reduce((n, x) => n + x.load.records_in, 0)))} a second` : '–'],
     ['Not live', all.length - live.length ? plural(all.length - live.length, 'camera') : 'none'],
     ['Lost on the way', lostWords(all.reduce((n, x) => n + (x.lost || 0), 0))],
     ['Stored', `${bytes(all.reduce((n, x) => n + (x.bytes || 0), 0))} · ${plural(all.reduce((n, x) => n + (x.fragment_count || 0), 0), 'fragment')}`],
