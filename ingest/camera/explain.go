@@ -71,6 +71,9 @@ func explain(ctx context.Context, t Target, e *exchange, err error) *Trouble {
 		tr.Cause = BadAnswer
 		tr.Detail = "the camera's answer makes no sense: " + err.Error()
 		tr.Try = "update the camera's firmware; if that does not help, report its model"
+	case as[liberrors.ErrClientUDPTimeout](err):
+		tr.Cause, tr.Detail = NoAnswer, "the camera promises media over UDP, and none arrives"
+		tr.Try = "restart the camera; if a firewall lies between, set the transport to tcp"
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		explainSilence(tr, t, e)
 	case ctx.Err() != nil:

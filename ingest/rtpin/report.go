@@ -24,7 +24,7 @@ func (r *Receiver) Report(index int, packet []byte, arrival time.Time) {
 // SenderReport takes what one sender report said: ntp is the producer's clock, 64-bit
 // NTP, at the RTP timestamp ts.
 func (r *Receiver) SenderReport(index int, ssrc uint32, ntpTime uint64, ts uint32, arrival time.Time) {
-	at := ntp(ntpTime)
+	at := ntp(ntpTime, arrival)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if index < 0 || index >= len(r.medias) || at.IsZero() || len(r.medias[index].tracks) == 0 {

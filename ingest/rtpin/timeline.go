@@ -149,11 +149,15 @@ func (l *timeline) duration(ticks int64) time.Duration {
 	return time.Duration(ticks/l.clock)*time.Second + time.Duration(ticks%l.clock)*time.Second/time.Duration(l.clock)
 }
 
-// ntp converts an NTP timestamp (RFC 5905 §6); zero for zero, which says "none".
-func ntp(v uint64) time.Time {
-	if v>>32 == 0 {
+// ntp converts an NTP timestamp (RFC 5905 §6); zero for zero, which says "none". Its seconds
+// begin anew each 136 years, next in February 2036: the one nearest to what is given is meant.
+func ntp(v uint64, near time.Time) time.Time {
+	if v == 0 {
 		return time.Time{}
 	}
+	const era, half = 1 << 32, 1 << 31
+	sec := int64(v>>32) + ntpEpoch
+	sec += era * ((near.Unix() - sec + half) / era)
 	frac := (v & math.MaxUint32) * uint64(time.Second) >> 32
-	return time.Unix(int64(v>>32)+ntpEpoch, int64(frac)).UTC()
+	return time.Unix(sec, int64(frac)).UTC()
 }
