@@ -289,14 +289,16 @@ func TestRemovingAKeyEndsWhatItStarted(t *testing.T) {
 	running := map[string]<-chan struct{}{
 		"the WebSocket":        s.keepSocket(t, k.Token),
 		"the RTSP player":      s.keepPlaying(t, k.Token),
+		"the player over UDP":  s.keepPlayingUDP(t, k.Token),
 		"the RTSP producer":    s.keepPushing(t, k.Token),
 		"the event stream":     s.keepReading(t, "/v1/events", k.Token),
-		"the held playlist":    s.keepReading(t, "/v1/streams/still/live.m3u8", k.Token),
+		"the held playlists":   s.keepFollowing(t, k.Token),
 		"the profile of 60 s":  s.keepReading(t, "/debug/pprof/trace?seconds=60", k.Token),
 		"the second WebSocket": s.keepSocket(t, mintAs(t, s, k.Token)),
 		"SubscribeToShard":     s.keepSubscribed(t, "pushed", k.ID, k.Secret),
 		"the MQTT publisher":   s.keepPublishing(t, mqtt, "published", k.Token),
 		"the tail of records":  s.keepReading(t, "/v1/data/pushed/tail", k.Token),
+		"reading by iterators": s.keepIterating(t, "pushed", k.ID, k.Secret),
 	}
 	<-time.After(time.Second) // what is refused at once has ended by then
 	for what, ended := range running {
@@ -362,11 +364,6 @@ func ending(step func() error) <-chan struct{} {
 
 func (s *server) keepReading(t *testing.T, path, token string) <-chan struct{} {
 	t.Helper()
-	if strings.Contains(path, "/still/") { // a stream that nobody sends: its playlist is waited for
-		if status, body, _ := s.do("POST", "/v1/streams", map[string]any{"name": "still"}); status != http.StatusCreated {
-			t.Fatalf("create: %d %s", status, body)
-		}
-	}
 	req, err := http.NewRequest("GET", "http://"+s.http+path, nil)
 	if err != nil {
 		t.Fatal(err)
