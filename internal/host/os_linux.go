@@ -17,7 +17,7 @@ func (OS) Space(name string) (total, free int64, err error) {
 	if err := unix.Statfs(name, &st); err != nil {
 		return 0, 0, err
 	}
-	return clamp(st.Blocks, st.Bsize), clamp(st.Bavail, st.Bsize), nil
+	return clamp(st.Blocks, int64(st.Bsize)), clamp(st.Bavail, int64(st.Bsize)), nil
 }
 
 func clamp(blocks uint64, size int64) int64 {

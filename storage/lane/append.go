@@ -38,7 +38,7 @@ func (f *Files) appendSummed(ctx context.Context, epoch uint64, wall time.Time, 
 	for _, b := range body {
 		length += int64(len(b))
 	}
-	if length == 0 || length > MaxBody || entries < 0 || entries > math.MaxUint32 {
+	if length == 0 || length > MaxBody || entries < 0 || int64(entries) > math.MaxUint32 {
 		return 0, fault.New(fault.Invalid, "append to lane", f.cfg.Dir, fmt.Sprintf("%d entries of %d bytes", entries, length))
 	}
 	if err := ctx.Err(); err != nil {
