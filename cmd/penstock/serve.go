@@ -7,12 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"penstock/internal/host"
 )
 
 // serveFlags are the flags that lie over environment and file.
@@ -76,15 +77,10 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 	return c, c.Validate()
 }
 
-// gcPercent is how much the heap may grow before it is collected. Nearly all of it is
-// media, which the collector frees without looking into it: collecting often costs a
-// hundredth of a core and saves a third of the memory. GOGC overrides it.
-const gcPercent = 20
-
 // serve runs the server until ctx ends; reread reads the settings anew.
 func serve(ctx context.Context, t *terminal, c config, demo bool, reread func() (config, error)) error {
-	if _, set := t.env("GOGC"); !set {
-		debug.SetGCPercent(gcPercent)
+	if _, set := t.env("GOGC"); !set { // the variable overrides it
+		defer paceOf(host.System{}).start(ctx)()
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
