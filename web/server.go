@@ -114,6 +114,7 @@ type Server struct {
 	bodies  *semaphore.Weighted // of records, in memory
 	tails   *semaphore.Weighted // shards that are followed
 	crowd   *crowd
+	nosniff []string // a header's value, shared by all answers: nobody writes it
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -134,7 +135,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress)}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), nosniff: []string{"nosniff"}}
 	s.mux = s.mount(table())
 	return s, nil
 }
@@ -142,7 +143,7 @@ func New(c Config) (*Server, error) {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["X-Content-Type-Options"] = s.nosniff
 	if r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}

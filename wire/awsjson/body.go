@@ -74,8 +74,9 @@ const (
 	answerAtOnce = 64 << 10
 )
 
-// answerCounted is the longest answer whose length net/http writes by itself, without
-// what it costs to say it in a header: what fits into its buffer when the handler returns.
+// answerCounted is the longest answer whose length net/http writes by itself over HTTP/1,
+// without what it costs to say it in a header: what fits into its buffer when the handler
+// returns.
 const answerCounted = 2048
 
 // What bodies may hold whose signers nobody has asked about: one, and all together. Past

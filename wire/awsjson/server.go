@@ -465,7 +465,7 @@ func (x *exchange) send(status int, content string, body []byte) {
 	default:
 		h.Set("Content-Type", content)
 	}
-	if len(body) > answerCounted {
+	if len(body) > answerCounted || x.r.ProtoMajor != 1 {
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	x.out.Status, x.out.Out, x.answered = status, len(body), true
