@@ -115,7 +115,8 @@ func documents(v any) (docs []map[string]any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return docs, json.Unmarshal(text, &docs)
+	err = json.Unmarshal(text, &docs)
+	return docs, err
 }
 
 func (c *client) cameraTest() *cobra.Command {
