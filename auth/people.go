@@ -250,6 +250,26 @@ func (a *Authority) checkPassword(ctx context.Context, user, password, remote st
 	return p.principal("password"), nil
 }
 
+// Confirm checks the present password of somebody who is signed in, under the limits of
+// Password: whoever finds a browser open must not take the account over. nil also for a
+// person who has none, and for keys. fault.Unauthentic: it is another; fault.Throttled.
+func (a *Authority) Confirm(ctx context.Context, p Principal, password, remote string) error {
+	if !a.OwnPassword(p) {
+		return nil
+	}
+	_, err := a.checkPassword(ctx, p.Account+"/"+p.Name, password, remote)
+	if err != nil {
+		a.gauges.failed("password")
+	}
+	return err
+}
+
+// OwnPassword reports whether p is a person who has a password.
+func (a *Authority) OwnPassword(p Principal) bool {
+	who := a.dir.Load().people[p.ID]
+	return p.Kind == Person && who != nil && who.password != ""
+}
+
 func (p *person) principal(via string) Principal {
 	return Principal{Account: p.account, ID: p.id, Kind: Person, Name: p.name, Role: p.role, Via: via, generation: p.generation}
 }

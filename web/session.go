@@ -61,13 +61,14 @@ type sessionView struct {
 	CSRF      string    `json:"csrf,omitempty"`
 	Expires   time.Time `json:"expires,omitzero"`
 	LocalOnly bool      `json:"local_only"`
-	Password  bool      `json:"password_set"`
+	Password  bool      `json:"password_set"` // of anybody
+	Own       bool      `json:"own_password"` // to be sent along to set another
 }
 
 func (s *Server) sessionOf(c *call) sessionView {
 	return sessionView{
 		Name: c.principal.Name, Role: c.principal.Role, Account: c.principal.Account, CSRF: c.session.CSRF,
-		Expires: c.session.Expires.UTC(), LocalOnly: s.c.LocalOnly, Password: s.c.Auth.HasPassword(c.r.Context()),
+		Expires: c.session.Expires.UTC(), LocalOnly: s.c.LocalOnly, Password: s.c.Auth.HasPassword(c.r.Context()), Own: s.c.Auth.OwnPassword(c.principal),
 	}
 }
 
@@ -119,9 +120,10 @@ func signOut(c *call) error {
 
 type passwordBody struct {
 	Password string `json:"password"`
+	Current  string `json:"current"` // of a person who has one
 }
 
-// setPassword sets the caller's own password.
+// setPassword sets the caller's own password; who has one shows that they know it.
 func setPassword(c *call) error {
 	var body passwordBody
 	if err := decode(c.w, c.r, &body); err != nil {
@@ -137,6 +139,12 @@ func setPassword(c *call) error {
 		person = c.principal.Account + "/" + auth.AdminName
 	}
 	c.object = person
+	if err := c.s.c.Auth.Confirm(c.r.Context(), c.principal, body.Current, remoteHost(c.r)); fault.Is(err, fault.Unauthentic) {
+		return fault.New(fault.Denied, "set password", "", "the present password is missing or another").
+			WithHint("who forgot it sets one on the server: `penstock password set`")
+	} else if err != nil {
+		return err
+	}
 	if err := c.s.c.Auth.SetPassword(c.r.Context(), person, body.Password); err != nil {
 		return err
 	}

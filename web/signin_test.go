@@ -1,8 +1,11 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 
 	"penstock/auth"
@@ -29,4 +32,48 @@ func TestGuessingIsAnsweredWith429AndWhenToTryAgain(t *testing.T) {
 		return
 	}
 	t.Error("30 guesses, and no end")
+}
+
+// TestAnotherPasswordNeedsThePresentOne has somebody at a browser that was left open.
+func TestAnotherPasswordNeedsThePresentOne(t *testing.T) {
+	site := newSite(t)
+	check(t, site.server.c.Auth.SetPassword(t.Context(), auth.AdminName, "correct horse"))
+	rec := site.send("POST", "/v1/session", "", `{"password":"correct horse"}`)
+	var session struct {
+		CSRF string
+		Own  bool `json:"own_password"`
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &session); err != nil || rec.Code != http.StatusOK || !session.Own {
+		t.Fatalf("sign in: %d %s", rec.Code, rec.Body)
+	}
+	set := func(body string) int {
+		t.Helper()
+		r := httptest.NewRequest("POST", "/v1/password", strings.NewReader(body))
+		r.AddCookie(rec.Result().Cookies()[0])
+		r.Header.Set("X-CSRF-Token", session.CSRF)
+		w := httptest.NewRecorder()
+		site.server.ServeHTTP(w, r)
+		return w.Code
+	}
+	for body, want := range map[string]int{
+		`{"password":"a stranger's"}`:                             http.StatusForbidden,
+		`{"password":"a stranger's","current":""}`:                http.StatusForbidden,
+		`{"password":"a stranger's","current":"correct horses"}`:  http.StatusForbidden,
+		`{"password":"a stranger's","current":"Correct horse"}`:   http.StatusForbidden,
+		`{"password":"a stranger's","current":"a stranger's"}`:    http.StatusForbidden,
+		`{"password":"a stranger's","current":"correct horse\n"}`: http.StatusForbidden,
+	} {
+		if got := set(body); got != want {
+			t.Errorf("%s: %d, want %d", body, got, want)
+		}
+	}
+	if got := set(`{"password":"battery staple","current":"correct horse"}`); got != http.StatusNoContent {
+		t.Errorf("with the present password: %d", got)
+	}
+	if rec := site.send("POST", "/v1/session", "", `{"password":"battery staple"}`); rec.Code != http.StatusOK {
+		t.Errorf("with the new one: %d", rec.Code)
+	}
+	if got := set(`{"password":"third one here","current":"battery staple"}`); got != http.StatusUnauthorized {
+		t.Errorf("the session from before: %d", got)
+	}
 }
