@@ -25,7 +25,7 @@ type cameraFlags struct {
 
 func (f *cameraFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.user, "user", "", "user name at the camera")
-	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "file with the password; - asks, or reads standard input")
+	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password; - asks, or reads standard input")
 	cmd.Flags().StringVar(&f.transport, "transport", "auto", "auto, tcp or udp")
 	must(cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"auto", "tcp", "udp"}, cobra.ShellCompDirectiveNoFileComp)))
 }

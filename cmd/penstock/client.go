@@ -34,10 +34,10 @@ type client struct {
 
 // bind adds the flags that all client commands share.
 func (c *client) bind(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&c.server, "server", "", "URL of the server (PENSTOCK_SERVER; http://127.0.0.1:8080)")
-	cmd.PersistentFlags().StringVar(&c.token, "token", "", "bearer token (better: PENSTOCK_TOKEN, or a saved context)")
-	cmd.PersistentFlags().StringVar(&c.context, "context", "", "a saved server (PENSTOCK_CONTEXT; see `penstock context`)")
-	cmd.PersistentFlags().StringVar(&c.caFile, "ca-file", "", "trust this authority, or self-signed certificate, too (PENSTOCK_CA_FILE)")
+	cmd.PersistentFlags().StringVar(&c.server, "server", "", "`URL` of the server (PENSTOCK_SERVER; http://127.0.0.1:8080)")
+	cmd.PersistentFlags().StringVar(&c.token, "token", "", "bearer `TOKEN` of a key (better: PENSTOCK_TOKEN, or a saved context)")
+	cmd.PersistentFlags().StringVar(&c.context, "context", "", "`NAME` of a saved server (PENSTOCK_CONTEXT; see penstock context)")
+	cmd.PersistentFlags().StringVar(&c.caFile, "ca-file", "", "`FILE` with an authority, or self-signed certificate, to trust too (PENSTOCK_CA_FILE)")
 	must(cmd.RegisterFlagCompletionFunc("context", c.t.completeContexts))
 }
 

@@ -129,9 +129,9 @@ func contextCommand(t *terminal) *cobra.Command {
 			add.Name = args[0]
 			return t.addContext(add, tokenFile, use)
 		}}
-	create.Flags().StringVar(&add.Server, "server", "", "URL of the server (required)")
-	create.Flags().StringVar(&tokenFile, "token-file", "-", "file with the token of a key; - asks, or reads standard input")
-	create.Flags().StringVar(&add.CAFile, "ca-file", "", "trust this authority, or self-signed certificate, too")
+	create.Flags().StringVar(&add.Server, "server", "", "`URL` of the server (required)")
+	create.Flags().StringVar(&tokenFile, "token-file", "-", "`FILE` with the token of a key; - asks, or reads standard input")
+	create.Flags().StringVar(&add.CAFile, "ca-file", "", "`FILE` with an authority, or self-signed certificate, to trust too")
 	create.Flags().BoolVar(&use, "use", false, "use it from now on; the first that is saved is used anyway")
 	ls := &cobra.Command{Use: "ls", Short: "List saved servers", Args: cobra.NoArgs, Example: "  penstock context ls -o name",
 		RunE: func(*cobra.Command, []string) error { return t.listContexts() }}

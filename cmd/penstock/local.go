@@ -31,8 +31,8 @@ type local struct {
 }
 
 func (l *local) bind(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&l.data, "data", "", "data directory (PENSTOCK_DATA; penstock-data)")
-	cmd.PersistentFlags().StringVar(&l.config, "config", "", "YAML file with settings (PENSTOCK_CONFIG)")
+	cmd.PersistentFlags().StringVar(&l.data, "data", "", "data directory, a `DIR` (PENSTOCK_DATA; penstock-data)")
+	cmd.PersistentFlags().StringVar(&l.config, "config", "", "YAML `FILE` with settings (PENSTOCK_CONFIG)")
 }
 
 func (l *local) settle() (config, error) {
@@ -135,7 +135,11 @@ func passwordCommand(t *terminal) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return errors.Join(a.SetPassword(cmd.Context(), person, secret), done())
+		if err := errors.Join(a.SetPassword(cmd.Context(), person, secret), done()); err != nil {
+			return err
+		}
+		t.say("the password of %s is set; who is signed in elsewhere is signed out", person)
+		return nil
 	}}
 	set.Flags().StringVar(&file, "password-file", "-", "file with the password; - asks, or reads standard input")
 	set.Flags().StringVar(&person, "user", auth.AdminName, "whose")
@@ -301,6 +305,7 @@ func healthCommand(t *terminal) *cobra.Command {
 		if res.StatusCode != http.StatusOK {
 			return fmt.Errorf("the server answered %s", res.Status)
 		}
+		t.say("ready: media can be taken and persisted")
 		return nil
 	}}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ func strict(root *cobra.Command) {
 		}
 	}
 	root.SetFlagErrorFunc(mistyped)
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	each(root, func(cmd *cobra.Command) {
 		if !cmd.Runnable() {
 			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, subcommandOf
@@ -34,6 +36,25 @@ func strict(root *cobra.Command) {
 			}
 		}
 	})
+}
+
+// group orders the commands of root under headings; what is under none is for the rest.
+func group(root *cobra.Command) {
+	for _, g := range []struct{ title, commands string }{
+		{"The server:", "serve doctor health config verify reindex"},
+		{"Video:", "camera stream watch snapshot clip"},
+		{"Data records:", "data consumer agent"},
+		{"Who may do what:", "key password link auth audit"},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, name := range strings.Fields(g.commands) {
+			for _, c := range root.Commands() {
+				if c.Name() == name {
+					c.GroupID = g.title
+				}
+			}
+		}
+	}
 }
 
 // each visits a command and all below it.
