@@ -41,6 +41,8 @@ func (x *exchange) reader() *Reader {
 	r.begin(x.call.Format, x.body)
 	if x.call.Format == JSON {
 		r.arena = x.pools.get(arenaSize(x.body))
+		x.lent = cap(r.arena)
+		x.budget.held.Add(int64(x.lent)) // it takes the body's place
 	}
 	return r
 }
@@ -48,6 +50,8 @@ func (x *exchange) reader() *Reader {
 func (x *exchange) returnReader(r *Reader) {
 	if r.arena != nil {
 		x.pools.put(r.arena)
+		x.budget.give(x.lent)
+		x.lent = 0
 	}
 	clear(r.fixups)
 	r.data, r.arena = nil, nil

@@ -98,6 +98,7 @@ type exchange struct {
 	conn  *deadline.Conn // where nobody looks out for a client that leaves; may be nil
 
 	vouched bool // the signer that the headers name exists
+	lent    int  // bytes of the budget that a Reader's arena takes
 
 	answered bool // the status is sent
 }
@@ -133,6 +134,7 @@ func (x *exchange) done() {
 	if x.body != nil {
 		x.release(x.body)
 	}
+	x.budget.give(x.lent)
 	x.out.Took = x.config.Now().Sub(x.start)
 	x.conn.Answered(x.out.Took < briefly)
 	if x.config.Observe != nil {
@@ -343,6 +345,7 @@ func (x *exchange) decode(ctx context.Context) {
 		}
 		x.out.Fast = in.DecodeFast(r) && r.finish()
 		if x.out.Fast {
+			x.forget(r)
 			x.perform(ctx, in)
 		}
 		in.Reset() // not after a panic: then nobody gets it again
@@ -358,6 +361,16 @@ func (x *exchange) decode(ctx context.Context) {
 		return
 	}
 	x.perform(ctx, in)
+}
+
+// forget gives the body back as soon as nothing of the input lies in it, as in JSON: the
+// handler may wait for a disk, and most of what many requests hold would be bodies.
+func (x *exchange) forget(r *Reader) {
+	if x.call.Format == JSON {
+		r.data = nil
+		x.release(x.body)
+		x.body = nil
+	}
 }
 
 // perform runs the handler and sends what it answers.
