@@ -34,6 +34,7 @@ type interop struct {
 	keeps   int           // frames of sound that it never sends
 	clips   int           // first frames of sound that it gives a time of its own
 	late    time.Duration // how far its first sender report sets the sound right, slowly
+	hangs   bool          // it may not end after its last packet
 }
 
 // produce sends the source once; nil when the server took all of it.
@@ -77,25 +78,57 @@ func TestInteropOfPushers(t *testing.T) {
 				x.keeps = 7 // its last packet of sound is not full, and stays where it is
 			case "gstreamer":
 				x.repacks, x.clips = true, 1 // the encoder's delay is cut off the first frame
+				x.hangs = true               // 1.22 does on a busy machine, whatever the server
 				x.keeps = 200                // sound that it sends before its encoder made the first picture: seconds of it, when the machine is busy
 			case "old":
 				x.late = 100 * time.Millisecond
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-			defer cancel()
-			if err := p.run(x, ctx); err != nil {
-				t.Fatal(err)
-			}
-			s.until("the server's word that it left", 20*time.Second, func() error {
-				if !strings.Contains(s.words(), `"producer left" component=rtsp stream=`+x.name+" ") {
-					return errors.New("not yet")
-				}
-				return nil
-			})
+			x.produce(p.run)
 			x.ended()
 			x.check(sourceSeconds*25, true)
 		})
 	}
+}
+
+// produce runs a producer to its end. A machine that stands still for seconds makes it
+// stop in the middle of a group of pictures: then the server cuts there, as it should, and
+// there is nothing to compare; the producer begins again, under another name. So does one
+// that hangs by itself.
+func (x *interop) produce(run produce) {
+	x.t.Helper()
+	const tries, still = 3, 2 * time.Second
+	p := feel(x.t)
+	for try := 1; ; try++ {
+		began := time.Now()
+		err := x.once(run)
+		late := p.since(began)
+		again := late >= still || (err != nil && x.hangs)
+		if !again || try == tries {
+			if err != nil {
+				x.t.Fatalf("%v (the machine was %v late)", err, late)
+			}
+			return
+		}
+		x.t.Logf("%s: once more: the machine was %v late (%v)", x.name, late, err)
+		x.name = fmt.Sprintf("%s-%d", strings.TrimSuffix(x.name, fmt.Sprintf("-%d", try)), try+1)
+	}
+}
+
+// once runs a producer until the server says that it left.
+func (x *interop) once(run produce) error {
+	x.t.Helper()
+	ctx, cancel := context.WithTimeout(x.t.Context(), 40*time.Second)
+	defer cancel()
+	if err := run(x, ctx); err != nil {
+		return err
+	}
+	x.s.until("the server's word that it left", 20*time.Second, func() error {
+		if !strings.Contains(x.s.words(), `"producer left" component=rtsp stream=`+x.name+" ") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	return nil
 }
 
 // command runs a tool to its end.
