@@ -103,6 +103,11 @@ func signIn(c *call) error {
 	if c.session, err = c.s.c.Auth.SignIn(ctx, c.principal, remote); err != nil {
 		return err
 	}
+	// The browser forgets the session that it had; so does the server, or a copy of the old
+	// cookie would live on unseen.
+	if err := c.s.c.Auth.SignOut(ctx, sessionCookie(c.r)); err != nil {
+		return err
+	}
 	setSessionCookie(c, c.session.Cookie.Reveal(), c.session.Expires)
 	return c.json(c.s.sessionOf(c))
 }
@@ -114,6 +119,7 @@ func signOut(c *call) error {
 		return err
 	}
 	setSessionCookie(c, "", time.Time{})
+	c.w.Header().Set("Clear-Site-Data", `"cache"`) // fragments that were watched may stay there for a day
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

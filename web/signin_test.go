@@ -77,3 +77,44 @@ func TestAnotherPasswordNeedsThePresentOne(t *testing.T) {
 		t.Errorf("the session from before: %d", got)
 	}
 }
+
+// TestASignInEndsTheSessionBefore signs in twice with one browser, then out.
+func TestASignInEndsTheSessionBefore(t *testing.T) {
+	site := newSite(t)
+	check(t, site.server.c.Auth.SetPassword(t.Context(), auth.AdminName, "correct horse"))
+	ask := func(method, body, csrf string, cookie *http.Cookie) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "/v1/session", strings.NewReader(body))
+		if cookie != nil {
+			r.AddCookie(cookie)
+		}
+		r.Header.Set("X-CSRF-Token", csrf)
+		w := httptest.NewRecorder()
+		site.server.ServeHTTP(w, r)
+		return w
+	}
+	planted := &http.Cookie{Name: cookiePlain, Value: "psc_planted"}
+	first := ask("POST", `{"password":"correct horse"}`, "", planted).Result().Cookies()[0]
+	if first.Value == planted.Value || ask("GET", "", "", first).Code != http.StatusOK {
+		t.Fatalf("the first sign-in: %v", first)
+	}
+	second := ask("POST", `{"password":"correct horse"}`, "", first)
+	cookie := second.Result().Cookies()[0]
+	if got := ask("GET", "", "", first).Code; got != http.StatusUnauthorized {
+		t.Errorf("the first session after the second sign-in: %d", got)
+	}
+	if got := ask("GET", "", "", cookie).Code; got != http.StatusOK {
+		t.Errorf("the second session: %d", got)
+	}
+	var session struct{ CSRF string }
+	check(t, json.Unmarshal(second.Body.Bytes(), &session))
+	if got := ask("DELETE", "", "", cookie).Code; got != http.StatusForbidden {
+		t.Errorf("sign out without the token of the page: %d", got)
+	}
+	out := ask("DELETE", "", session.CSRF, cookie)
+	if out.Code != http.StatusNoContent || out.Header().Get("Clear-Site-Data") != `"cache"` {
+		t.Errorf("sign out: %d %v", out.Code, out.Header())
+	}
+	if got := ask("GET", "", "", cookie).Code; got != http.StatusUnauthorized {
+		t.Errorf("after signing out: %d", got)
+	}
+}
