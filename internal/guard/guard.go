@@ -89,11 +89,13 @@ func refusedByDefault() []string {
 		"::/128", "::1/128",
 		"::/96",                          // IPv4-compatible
 		"64:ff9b::/96", "64:ff9b:1::/48", // NAT64: an IPv4 address behind a translator
+		"::ffff:0:0:0/96",   // SIIT, the same (RFC 7915)
 		"100::/64",          // discard
 		"2001::/32",         // Teredo
 		"2002::/16",         // 6to4
 		"2001:db8::/32",     // documentation
 		"fd00:ec2::254/128", // metadata service of AWS over IPv6
+		"fd20:ce::254/128",  // that of Google Cloud
 		"fe80::/10",         // link-local
 		"fec0::/10",         // site-local, deprecated
 		"ff00::/8",          // multicast
