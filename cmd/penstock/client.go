@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ func (c *client) settle() error {
 		}
 	}
 	c.server = strings.TrimRight(cmp.Or(c.server, "http://"+defaults().HTTP), "/")
+	if u, err := url.Parse(c.server); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return usageError{fault.New(fault.Invalid, "read server", strconv.Quote(c.server), "it is no URL").WithHint("--server http://HOST:8080")}
+	}
 	c.http = http.DefaultClient
 	if c.caFile != "" {
 		var err error

@@ -89,6 +89,8 @@ func TestAContextIsSavedAndUsed(t *testing.T) {
 		{nil, "--token pst_flag", 0, "a:pst_flag"},
 		{nil, "--server " + c + " --context home", exitUsage, ""},
 		{nil, "--context nowhere", exitNotFound, ""},
+		{nil, "--server localhost:8080", exitUsage, ""},
+		{map[string]string{"PENSTOCK_SERVER": "ftp://x"}, "", exitUsage, ""},
 	} {
 		clear(env)
 		for k, v := range c.env {

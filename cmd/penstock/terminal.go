@@ -155,6 +155,12 @@ func (t *terminal) report(err error) int {
 		code, hint = exitNotFound, "look for the name with `ls`, or check the path"
 	case fault.Is(err, fault.Denied), fault.Is(err, fault.Unauthentic), errors.Is(err, os.ErrPermission):
 		code, hint = exitDenied, "use a key that may; `penstock auth test` names what decides"
+	case fault.Is(err, fault.Invalid):
+		hint = "see what may be given with --help"
+	case fault.Is(err, fault.InUse):
+		hint = "choose another name, or look at what has it"
+	case fault.Is(err, fault.Throttled):
+		hint = "run it again in a moment"
 	}
 	if own := fault.HintOf(err); own != "" {
 		hint = own
