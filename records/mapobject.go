@@ -12,8 +12,9 @@ import (
 )
 
 // Beside the segments of a stream the bucket holds its shards, so that Meta can be made
-// again from it: an object that is written before records are sealed if the shards are not
-// those of the object before. Later changes are in the lane.
+// again from it: an object that is written before the lane is sealed if the shards are not
+// those of the object before, also of streams without records: the lane forgets how they
+// began. Later changes are in the lane.
 
 // mapLimit bounds what is read as one: MaxShards shards.
 const mapLimit = 16 + MaxShards*(defSize+8)
@@ -29,9 +30,6 @@ func sumOf(blob []byte) uint32 { return binary.LittleEndian.Uint32(blob[len(blob
 
 // storeMap stores the shards of a log if the bucket has others. Under sealing.
 func (o *owner) storeMap(ctx context.Context, w *batchOf) error {
-	if w.seg == nil {
-		return nil
-	}
 	blob := w.log.shardMap().encode()
 	w.sum = sumOf(blob)
 	if w.sum == w.log.stored {

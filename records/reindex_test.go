@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"penstock/storage/disk"
@@ -94,6 +95,57 @@ func TestReindexMakesTheDatabaseAgain(t *testing.T) {
 	got, _ := readAll(t, l, next.Shard, Position{})
 	if string(got[len(got)-1].Data) != "next" {
 		t.Error("the record behind the leap is not read")
+	}
+}
+
+func TestAStreamWithoutRecordsOutlivesItsLaneEntries(t *testing.T) {
+	for name, size := range map[string]int{"the lane has them": 1 << 10, "the lane forgot them": 1 << 20} {
+		t.Run(name, func(t *testing.T) { outlives(t, make([]byte, size)) })
+	}
+}
+
+// outlives makes streams without records and reindexes; big is put again and again, so that
+// the lane begins new files.
+func outlives(t *testing.T, big []byte) {
+	r, _ := filled(t)
+	ctx := context.Background()
+	r.create("idle", 2)
+	split := r.create("split", 1)
+	fill := func(n int) {
+		for range n {
+			must(t, r.log("s").Put(ctx, []Input{{Key: "k", Hash: HashOf("k"), Data: big}}, make([]Placed, 1), nil))
+		}
+		must(t, r.store.Seal(ctx))
+		put(t, r.log("s"), "more")
+		must(t, r.store.Seal(ctx))
+	}
+	fill(6)
+	open := *split.route.Load()
+	must(t, split.Split(ctx, open[0].id, Middle(open[0].from, open[0].to)))
+	fill(18)
+	before := map[string][]Shard{"idle": r.log("idle").Shards(), "split": r.log("split").Shards()}
+	r.create("gone", 1)
+	must(t, r.store.Seal(ctx))
+	must(t, r.store.Delete(ctx, "gone"))
+	fill(70)
+	r.stop()
+	r.forget()
+	_, err := Reindex(ctx, r.cfg, func(f Finding) { t.Logf("%+v", f) })
+	must(t, err)
+	r.open()
+	for id, want := range before {
+		l, ok := r.store.Log(id)
+		if !ok {
+			t.Errorf("%s is lost", id)
+			continue
+		}
+		if got := l.Shards(); !slices.Equal(got, want) {
+			t.Errorf("%s has %+v, had %+v", id, got, want)
+		}
+		put(t, l, "new")
+	}
+	if _, ok := r.store.Log("gone"); ok {
+		t.Error("a deleted stream came back")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -275,8 +276,15 @@ func TestADeletedStreamIsGone(t *testing.T) {
 	r.restart()
 	r.holds(r.log("s"), 0)
 	must(t, r.store.sweep(context.Background()))
+	maps := 0
 	for o, err := range r.cfg.Bucket.List(context.Background(), "", "") {
-		t.Errorf("%v %v is left", o, err)
+		if err != nil || !strings.HasPrefix(o.Key, mapPrefix("s")) {
+			t.Errorf("%v %v is left", o, err)
+		}
+		maps++
+	}
+	if maps != 1 {
+		t.Errorf("%d maps of shards are left, want that of the new stream", maps)
 	}
 }
 

@@ -90,6 +90,7 @@ type batchOf struct {
 	info segment.Info
 	far  map[ShardID]reached
 	sum  uint32 // of the map in the bucket
+	gone bool   // the stream was deleted meanwhile
 }
 
 // run is what a sealing takes from one shard.
@@ -159,13 +160,16 @@ func (o *owner) seal(ctx context.Context, upto storage.LSN) error {
 	}
 	for _, w := range work {
 		w.log.swap(w, upto)
-		if w.seg == nil {
-			continue
+		if w.seg != nil {
+			o.store.met.segments.WithLabelValues("sealed").Inc()
 		}
-		o.store.met.segments.WithLabelValues("sealed").Inc()
-		if w.sum != w.log.stored {
+		keep := w.mapKey()
+		if w.gone {
+			keep = ""
+		}
+		if w.gone || w.sum != w.log.stored {
 			w.log.stored = w.sum
-			if err := o.store.dropMaps(ctx, w.log.id, w.mapKey()); err != nil {
+			if err := o.store.dropMaps(ctx, w.log.id, keep); err != nil {
 				o.store.cfg.Logger.Warn("older maps of shards stay in the bucket", "stream", w.log.id, "err", err)
 			}
 		}
@@ -204,7 +208,7 @@ func (o *owner) collect(upto storage.LSN) []*batchOf {
 			}
 			w.runs = append(w.runs, run{sh, exts})
 		}
-		if len(w.runs) == 0 && !l.isDirty() {
+		if len(w.runs) == 0 && !l.isDirty() && l.stored == sumOf(l.shardMap().encode()) {
 			continue
 		}
 		w.name = segment.Name{Stream: l.id, Day: segment.DayOf(oldest), Lane: uint32(o.no), First: uint64(o.sealed), Last: uint64(upto - 1)}
@@ -296,16 +300,16 @@ func (o *owner) settle(tx *sql.Tx, work []*batchOf, upto storage.LSN) error {
 		if w.seg != nil {
 			state := segmentLive
 			if there == 0 {
-				state = segmentDeleted // the stream was deleted meanwhile
+				state = segmentDeleted
 			}
 			if err := w.seg.record(tx, &w.info, state); err != nil {
 				return err
 			}
 		}
-		if there == 0 {
+		if w.gone = there == 0; w.gone {
 			continue
 		}
-		if _, err := tx.Exec("UPDATE records_streams SET state = ?, stored = ? WHERE stream = ?", w.log.state(w.far), w.mapSum(), w.log.id); err != nil {
+		if _, err := tx.Exec("UPDATE records_streams SET state = ?, stored = ? WHERE stream = ?", w.log.state(w.far), w.sum, w.log.id); err != nil {
 			return err
 		}
 		if w.log.isDirty() {
@@ -316,14 +320,6 @@ func (o *owner) settle(tx *sql.Tx, work []*batchOf, upto storage.LSN) error {
 	}
 	_, err := tx.Exec("INSERT INTO records_lanes (lane, sealed) VALUES (?, ?) ON CONFLICT (lane) DO UPDATE SET sealed = excluded.sealed", o.no, int64(upto))
 	return err
-}
-
-// mapSum is the checksum of the map that is in the bucket then.
-func (w *batchOf) mapSum() uint32 {
-	if w.seg == nil {
-		return w.log.stored
-	}
-	return w.sum
 }
 
 // state returns the blob of how far the shards are sealed, far being what changes.
