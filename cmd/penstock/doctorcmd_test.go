@@ -2,9 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"penstock/cmd/penstock/doctor"
 )
@@ -66,5 +70,27 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	code, out, errs := atHome(t, t.TempDir(), env)("", "doctor")
 	if code != exitFailed || !strings.Contains(out, "FAIL  settings") || !strings.Contains(errs, "checks failed\ntry: ") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+}
+
+func TestDoctorSaysWhatTheS3StoreCanDo(t *testing.T) {
+	backend := s3mem.New()
+	if err := backend.CreateBucket("bucket"); err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(gofakes3.New(backend).Server())
+	defer s.Close()
+	env := map[string]string{"PENSTOCK_DATA": t.TempDir(), "PENSTOCK_HTTP": "127.0.0.1:0", "PENSTOCK_RTSP": "off",
+		"PENSTOCK_S3_ENDPOINT": s.URL, "PENSTOCK_S3_BUCKET": "bucket", "PENSTOCK_S3_ACCESS_KEY": "k", "PENSTOCK_S3_SECRET_KEY": "secret"}
+	if r := rowsOf(t, env, 0)["S3 store"]; r.Status != doctor.OK || !strings.Contains(r.Detail, "get a range: a part of an object can be read") {
+		t.Errorf("%+v", r)
+	}
+	left, err := backend.ListBucket("bucket", nil, gofakes3.ListBucketPage{})
+	if err != nil || len(left.Contents) > 0 {
+		t.Errorf("left behind %v %v", left, err)
+	}
+	env["PENSTOCK_S3_BUCKET"] = "none"
+	if r := rowsOf(t, env, exitFailed)["S3 store"]; r.Status != doctor.Fail || r.Try == "" {
+		t.Errorf("%+v", r)
 	}
 }
