@@ -185,7 +185,9 @@ func (s *Stream) settle(ctx context.Context) {
 		}
 		err := s.c.oneOfFew(ctx, func() error { return s.do(ctx, t) })
 		if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
-			s.c.log.Warn("a change of a data stream was given up", "stream", s.name, "change", t.Op, "err", err)
+			if s.pending.Load() == t { // else the stream is being deleted meanwhile
+				s.c.log.Warn("a change of a data stream was given up", "stream", s.name, "change", t.Op, "err", err)
+			}
 			err = nil
 		}
 		if err == nil {
