@@ -144,8 +144,8 @@ func TestS3KeepsWhatIsRecorded(t *testing.T) {
 
 	began := time.Now()
 	store.Stop()
-	s.hears(20*time.Second, "S3", "wait on the local disk")
 	before := s.metric("penstock_fragments_stored_total")
+	s.hears(20*time.Second, "S3", "wait on the local disk")
 	time.Sleep(max(0, time.Until(began.Add(10*time.Second)))) // the outage lasts 10 s
 	if after := s.metric("penstock_fragments_stored_total"); after <= before {
 		t.Errorf("%v fragments were durable before the outage, %v in it", before, after)
@@ -157,6 +157,8 @@ func TestS3KeepsWhatIsRecorded(t *testing.T) {
 		}
 		return nil
 	})
+	// A chunk that was closed just now would be on its way, and go with the spool.
+	s.until("chunks that were just closed in the bucket", 30*time.Second, uploaded(len(chunkFiles(t, store.Dir, ".chk"))+len(names)))
 	stop()
 	for _, c := range ended {
 		<-c
@@ -174,7 +176,7 @@ func pushing(ctx context.Context, s *server, name string) chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		push(ctx, s.pushURL(name), tcp)
+		push(ctx, s.pushURL(name), looped())
 	}()
 	return done
 }

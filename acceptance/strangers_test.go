@@ -409,8 +409,9 @@ func (s *server) keepPlaying(t *testing.T, token string) <-chan struct{} {
 
 func (s *server) keepPushing(t *testing.T, token string) <-chan struct{} {
 	t.Helper()
-	cam := testcam.New()
-	forma := &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: cam.SPS(), PPS: cam.PPS()}
+	picture := looped()
+	track := picture.Tracks()[0]
+	forma := &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: track.SPS, PPS: track.PPS}
 	media := &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{forma}}
 	tcp := gortsplib.TransportTCP
 	c := &gortsplib.Client{Transport: &tcp}
@@ -424,16 +425,15 @@ func (s *server) keepPushing(t *testing.T, token string) <-chan struct{} {
 	}
 	tick := time.NewTicker(time.Second / testcam.FPS)
 	t.Cleanup(tick.Stop)
-	n := uint32(0)
+	reel := picture.Reel(0)
 	return ending(func() error {
 		<-tick.C
-		data, _ := cam.Frame(time.Now())
-		packets, err := enc.Encode(nalUnits(data))
+		unit := reel.Next()
+		packets, err := enc.Encode(unit.NALs)
 		for _, p := range packets {
-			p.Timestamp = n * 90000 / testcam.FPS
+			p.Timestamp = uint32(unit.PTS)
 			err = errors.Join(err, c.WritePacketRTP(media, p))
 		}
-		n++
 		return err
 	})
 }
