@@ -14,11 +14,13 @@ import (
 // without looking into it: to collect often, when it has grown by a fifth, costs a hundredth
 // of a core and saves a third of the memory. That is right for cameras, whose media makes
 // three collections a second, however many there are. Small requests make as many as they
-// make garbage, and pay for them: where a fifth would be used up busyCollections times a
-// second, the heap may grow by busyGrowth more.
+// make garbage, and pay for them: where a fifth would be used up busyCollections times in each
+// of busySeconds, which is longer than cameras take to fill their first groups of pictures,
+// the heap may grow by busyGrowth more.
 const (
 	calmPercent     = 20
 	busyCollections = 5
+	busySeconds     = 3
 	busyGrowth      = 64 << 20
 	mostPercent     = 400 // of a heap that holds next to nothing
 	paceTick        = time.Second
@@ -73,11 +75,12 @@ func (p *pace) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// run sets what percent says each second. Between two steps that are nearly alike it
-// changes nothing: each change stops the program for a moment.
+// run sets what percent says each second, once it has said so for busySeconds. Between two
+// steps that are nearly alike it changes nothing: each change stops the program for a moment.
 func (p *pace) run(ctx context.Context) {
 	now := calmPercent
 	p.set(now)
+	busy := 0 // seconds
 	for last := p.read(); ; {
 		timer := p.clock.NewTimer(paceTick)
 		select {
@@ -88,10 +91,12 @@ func (p *pace) run(ctx context.Context) {
 		}
 		next := p.read()
 		want := percent(last, next)
-		if last = next; want == calmPercent || want > now+now/4 || want < now-now/4 {
-			if want != now {
-				p.set(want)
-			}
+		last = next
+		if busy++; want == calmPercent {
+			busy = 0
+		}
+		if busy == 0 && now != calmPercent || busy >= busySeconds && (want > now+now/4 || want < now-now/4) {
+			p.set(want)
 			now = want
 		}
 	}
