@@ -71,16 +71,29 @@ func newCondition(op, key string, values []string) (condition, error) {
 	return c, fmt.Errorf("condition operator %q is not supported", op)
 }
 
+// parsePrefix reads an address or a CIDR. An IPv4 one that is mapped into IPv6 is that IPv4
+// one, as the callers' addresses are that it is compared with.
 func parsePrefix(v string) (netip.Prefix, error) {
+	var p netip.Prefix
 	if strings.Contains(v, "/") {
-		p, err := netip.ParsePrefix(v)
-		return p.Masked(), err
+		var err error
+		if p, err = netip.ParsePrefix(v); err != nil {
+			return p, err
+		}
+	} else {
+		a, err := netip.ParseAddr(v)
+		if err != nil {
+			return p, err
+		}
+		p = netip.PrefixFrom(a.WithZone(""), a.BitLen())
 	}
-	a, err := netip.ParseAddr(v)
-	if err != nil {
-		return netip.Prefix{}, err
+	if p.Addr().Is4In6() {
+		if p.Bits() < 96 {
+			return p, fmt.Errorf("%s holds more than the mapped IPv4 addresses; write an IPv4 CIDR", v)
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
-	return netip.PrefixFrom(a, a.BitLen()), nil
+	return p.Masked(), nil
 }
 
 func parseDate(v string) (time.Time, error) {

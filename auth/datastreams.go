@@ -62,7 +62,7 @@ func ParseResourcePolicy(name string, doc []byte) (*ResourcePolicy, error) {
 		ID        string `json:"Id"`
 		Statement json.RawMessage
 	}
-	if err := strict(doc, &raw); err != nil {
+	if err := errors.Join(doubled(doc), strict(doc, &raw)); err != nil {
 		return bad(err)
 	}
 	if raw.Version != "" && raw.Version != "2012-10-17" && raw.Version != "2008-10-17" {

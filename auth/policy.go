@@ -75,7 +75,65 @@ type rawStatement struct {
 	Effect    Effect
 	Action    stringList
 	Resource  stringList
-	Condition map[string]map[string]stringList
+	Condition conditionBlock
+}
+
+// conditionBlock is operator, key and values.
+type conditionBlock map[string]map[string]stringList
+
+// UnmarshalJSON refuses null and operators without a key: whoever wrote them meant a
+// condition, and there is none.
+func (c *conditionBlock) UnmarshalJSON(b []byte) error {
+	var block map[string]map[string]stringList
+	if err := json.Unmarshal(b, &block); err != nil {
+		return err
+	}
+	if block == nil {
+		return errors.New("Condition is null")
+	}
+	for op, keys := range block {
+		if len(keys) == 0 {
+			return fmt.Errorf("condition %s has no key", op)
+		}
+	}
+	*c = block
+	return nil
+}
+
+// doubled refuses an object that has a name twice, in whatever case: readers would take one
+// of them, and not all the same one.
+func doubled(doc []byte) error {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	var open []map[string]bool // names of each object that is open; nil: a list
+	name := false              // a name is next
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return nil // the end, or what the decoder proper says better
+		}
+		switch t := t.(type) {
+		case json.Delim:
+			switch t {
+			case '{':
+				open, name = append(open, map[string]bool{}), true
+				continue
+			case '[':
+				open, name = append(open, nil), false
+				continue
+			}
+			open = open[:len(open)-1]
+		case string:
+			if name {
+				key := strings.ToLower(t)
+				if open[len(open)-1][key] {
+					return fmt.Errorf("%q stands twice in one object", t)
+				}
+				open[len(open)-1][key], name = true, false
+				continue
+			}
+		}
+		name = len(open) > 0 && open[len(open)-1] != nil // a value has ended
+	}
 }
 
 type rawDocument struct {
@@ -128,6 +186,9 @@ func ParsePolicy(name string, doc []byte) (*Policy, error) {
 	}
 	if len(doc) > PolicyMax {
 		return bad(fmt.Errorf("%d bytes, at most %d", len(doc), PolicyMax))
+	}
+	if err := doubled(doc); err != nil {
+		return bad(err)
 	}
 	var raw rawDocument
 	if err := strict(doc, &raw); err != nil {

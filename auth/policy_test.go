@@ -127,6 +127,14 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		"policy variable":       `{"Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:kinesisvideo:*:*:stream/${aws:username}/*"}}`,
 		"resource that is none": `{"Statement":{"Effect":"Allow","Action":"*","Resource":"front-door"}}`,
 		"action without colon":  `{"Statement":{"Effect":"Allow","Action":"GetMedia","Resource":"*"}}`,
+		"condition null":        `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":null}}`,
+		"operator null":         `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"IpAddress":null}}}`,
+		"operator without key":  `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"IpAddress":{}}}}`,
+		"effect twice":          `{"Statement":{"Effect":"Deny","Effect":"Allow","Action":"*","Resource":"*"}}`,
+		"effect in two cases":   `{"Statement":[{"Effect":"Deny","Action":"*","Resource":"*","effect":"Allow"}]}`,
+		"operator twice":        `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"a":"b"},"StringEquals":{"c":"d"}}}}`,
+		"statement twice":       `{"Statement":{"Effect":"Deny","Action":"*","Resource":"*"},"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`,
+		"mapped and more":       `{"Statement":{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"::ffff:0:0/90"}}}}`,
 		"another version":       `{"Version":"2030-01-01","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`,
 		"too long":              `{"Statement":{"Effect":"Allow","Action":"*","Resource":"` + strings.Repeat("*", PolicyMax) + `"}}`,
 	} {
@@ -208,4 +216,31 @@ func FuzzMatchARN(f *testing.F) {
 			t.Errorf("%q matches another account", arn)
 		}
 	})
+}
+
+// TestAConditionOnAMappedAddressIsOnTheIPv4One writes an address as sockets show it.
+func TestAConditionOnAMappedAddressIsOnTheIPv4One(t *testing.T) {
+	for _, c := range []struct {
+		cidr, from string
+		holds      bool
+	}{
+		{"::ffff:192.0.2.0/120", "192.0.2.9", true},
+		{"::ffff:192.0.2.0/120", "::ffff:192.0.2.9", true},
+		{"::ffff:192.0.2.0/120", "192.0.3.9", false},
+		{"::ffff:192.0.2.9", "192.0.2.9", true},
+		{"192.0.2.0/24", "[::ffff:192.0.2.9]:443", true},
+		{"fe80::1%eth0", "[fe80::1%eth1]:443", true},
+		{"::/0", "192.0.2.9", false},
+	} {
+		p, err := ParsePolicy("test", []byte(`{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+			{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"`+c.cidr+`"}}}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d Decision
+		d.decide([]*Policy{p}, GetMedia, frontDoor, &Context{SourceIP: c.from})
+		if d.Allowed == c.holds {
+			t.Errorf("a Deny of %s, from %s: %+v", c.cidr, c.from, d)
+		}
+	}
 }
