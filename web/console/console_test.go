@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io/fs"
+	"math"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -201,4 +203,62 @@ func TestModulesStaySmall(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestContrast holds both themes to WCAG 2.2 AA: 4.5 to 1 for text, 3 to 1 for what is drawn.
+func TestContrast(t *testing.T) {
+	css := read(t, "styles.css")
+	for _, theme := range []string{":root", "[data-theme=light]"} {
+		_, rule, ok := strings.Cut(css, theme+"{")
+		if !ok {
+			t.Fatalf("styles.css has no rule %s", theme)
+		}
+		rule, _, _ = strings.Cut(rule, "}")
+		light := map[string]float64{}
+		for _, m := range regexp.MustCompile(`--(\w+):#([0-9a-f]{3}(?:[0-9a-f]{3})?)(?:;|$)`).FindAllStringSubmatch(rule, -1) {
+			light[m[1]] = luminance(t, m[2])
+		}
+		for _, pair := range []struct {
+			front, behind string
+			least         float64
+		}{
+			{"text", "bg panel panel2", 4.5}, {"mut", "bg panel panel2", 4.5}, {"accText", "bg panel panel2", 4.5},
+			{"ok", "panel panel2", 3}, {"warn", "panel panel2", 3}, {"bad", "panel panel2", 4.5}, {"ink", "acc", 4.5}, {"bg", "bad", 4.5},
+			{"acc", "bg panel panel2", 3}, {"rec", "panel2", 2}, {"bad", "gap", 3},
+		} {
+			for behind := range strings.FieldsSeq(pair.behind) {
+				a, okA := light[pair.front]
+				b, okB := light[behind]
+				if !okA || !okB {
+					t.Fatalf("%s lacks --%s or --%s", theme, pair.front, behind)
+				}
+				if got := (max(a, b) + 0.05) / (min(a, b) + 0.05); got < pair.least {
+					t.Errorf("%s: --%s on --%s has a contrast of %.2f, want %.1f", theme, pair.front, behind, got, pair.least)
+				}
+			}
+		}
+	}
+}
+
+// luminance is that of WCAG 2.2, 0 to 1, of hexadecimal digits.
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	if len(hex) == 3 {
+		hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+	}
+	sum := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := float64(n) / 255
+		if v <= 0.04045 {
+			v /= 12.92
+		} else {
+			v = math.Pow((v+0.055)/1.055, 2.4)
+		}
+		sum += weight * v
+	}
+	return sum
 }

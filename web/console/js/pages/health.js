@@ -107,7 +107,7 @@ const who = (x) => (x?.role && x.role !== x.name ? `${x.name || 'a key'}, role $
 function Safety({ s }) {
   const tls = location.protocol === 'https:';
   const rows = [
-    [s.password_set ? 'ok' : 'warn', s.password_set ? 'A password is set; there is no default one' : 'No password is set: only the one-time link signs in', s.password_set ? null : html`<a href=${href('settings')}>Set one</a>`],
+    [s.password_set ? 'ok' : 'warn', s.password_set ? 'A password is set; there is no default one' : 'No password is set: only the one-time link signs in', s.password_set ? null : html`<a class="btn sm" href=${href('settings')}>Set one</a>`],
     [s.local_only || tls ? 'ok' : 'warn', s.local_only ? 'Reachable from this machine only' : tls ? 'Reachable from the network, over TLS' : 'Reachable from the network without TLS: put it behind a proxy that has it', null],
     ['ok', 'Camera passwords are encrypted where they are stored', null],
     ['ok', 'This page loads nothing from elsewhere', null],

@@ -1,0 +1,58 @@
+package acceptance
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// misfits lists what is wrong with the page as it stands: what reaches over its edge, what
+// has no name, what is too small for a finger, and ids and references that do not hold.
+const misfits = `(() => {
+  const out = [], short = (e) => e.outerHTML.slice(0, 110);
+  if (document.documentElement.scrollWidth > innerWidth) out.push('the page is ' + document.documentElement.scrollWidth + ' wide on ' + innerWidth);
+  if (document.querySelectorAll('main h1').length !== 1) out.push(document.querySelectorAll('main h1').length + ' headings of the page');
+  for (const e of document.querySelectorAll('body *')) {
+    const r = e.getBoundingClientRect();
+    if (e.id && document.querySelectorAll('#' + CSS.escape(e.id)).length > 1) out.push('id twice: ' + e.id);
+    if (e.matches('img:not([alt])')) out.push('no alt: ' + short(e));
+    for (const a of ['aria-describedby', 'aria-controls', 'aria-labelledby']) for (const id of (e.getAttribute(a) || '').split(' ')) if (id && !document.getElementById(id)) out.push(a + ' of nothing: ' + id);
+    if (!r.width || e.closest('.sr,.skip') || !e.matches('button,a[href],input,select,textarea,[tabindex="0"]')) continue;
+    const labels = [...(e.labels || [])].map((l) => l.innerText).join(' ');
+    if (!(e.getAttribute('aria-label') || e.innerText || labels || e.title || '').trim()) out.push('no name: ' + short(e));
+    const whole = e.closest('article') && e.matches('article a'); // its tile is the target
+    if (innerWidth < 760 && !whole && getComputedStyle(e).display !== 'inline' && (r.height < 24 || r.width < 24)) out.push(Math.round(r.width) + 'x' + Math.round(r.height) + ' for a finger: ' + short(e));
+  }
+  return [...new Set(out)].join('\n');
+})()`
+
+// TestBrowserFitsEveryScreen opens every page on a phone, a tablet and a desk.
+func TestBrowserFitsEveryScreen(t *testing.T) {
+	s := start(t, "--demo")
+	p := browse(t, s)
+	recorded(s, "demo", 2)
+	long := "warehouse.north-wing_second-floor." + strings.Repeat("camera-", 20) + "4711"
+	if status, body, _ := s.do("POST", "/v1/streams", map[string]any{"name": long, "retention": "24h"}); status >= 300 {
+		t.Fatalf("%d %s", status, body)
+	}
+	pages := map[string]string{
+		"start": "#/start", "wall": "#/cameras", "stream": "#/cameras/demo", "long name": "#/cameras/" + long, "no such camera": "#/cameras/none", "add": "#/add",
+		"add, pushed": "#/add?push=1", "data": "#/data", "data stream": "#/data/demo-sensor", "health": "#/health", "settings": "#/settings", "no such page": "#/none",
+	}
+	for _, size := range [][2]int64{{390, 844}, {768, 1024}, {1440, 900}} {
+		mobile := size[0] < 1000
+		p.do(emulation.SetDeviceMetricsOverride(size[0], size[1], 1, mobile), emulation.SetTouchEmulationEnabled(mobile))
+		for name, hash := range pages {
+			p.do(chromedp.Evaluate("location.hash = "+strconv.Quote(hash), nil))
+			p.until(name+" is there", "document.querySelector('main h1') && !document.querySelector('main [aria-busy=true]') && location.hash.startsWith("+strconv.Quote(hash)+")", 10*time.Second)
+			p.breathe()
+			if wrong := p.eval(misfits); wrong != "" {
+				t.Errorf("%s at %dx%d:\n%s", name, size[0], size[1], wrong)
+			}
+		}
+	}
+}
