@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -162,6 +163,12 @@ func (t *terminal) addContext(add savedContext, tokenFile string, use bool) erro
 	}
 	if add.Token, err = t.secret(tokenFile, "token: "); err != nil {
 		return err
+	}
+	switch {
+	case add.Token == "":
+		t.say("no token was given: the server will refuse most of what is asked of it")
+	case u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "0")):
+		t.say("the token goes there in the clear: whoever sees the network can take it; https hides it")
 	}
 	s, err := t.readContexts()
 	if err != nil {

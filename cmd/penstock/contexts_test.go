@@ -50,6 +50,10 @@ func TestAContextIsSavedAndUsed(t *testing.T) {
 	}{
 		{"pst_a\n", "context add home --server " + a + "/", 0, "home is saved, and commands use it"},
 		{"", "context add site --server " + b + " --token-file " + tokenFile, 0, "penstock context use site"},
+		{"pst_x\n", "context add far --server http://192.0.2.7:8080", 0, "in the clear"},
+		{"pst_x\n", "context add far --server https://192.0.2.7:8080", 0, "penstock context use far"},
+		{"", "context add far --server https://192.0.2.7:8080", 0, "no token was given"},
+		{"", "context rm far", 0, ""},
 		{"", "context add bad/name --server " + b, exitUsage, "letters, digits"},
 		{"", "context add x --server 10.0.0.1:8080", exitUsage, "try: --server http://HOST:8080"},
 		{"", "context add x --server http://u:p@10.0.0.1:8080", exitUsage, "without user and password"},

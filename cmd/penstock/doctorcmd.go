@@ -71,7 +71,7 @@ func (t *terminal) row(r doctor.Row) {
 	mark := map[doctor.Status]string{doctor.OK: t.paint("ok  ", green), doctor.Warn: t.paint("warn", yellow), doctor.Fail: t.paint("FAIL", red)}[r.Status]
 	fmt.Fprintf(t.out, "%s  %-17s %s\n", mark, r.Check, oneLine(r.Detail))
 	if r.Try != "" {
-		fmt.Fprintf(t.out, "      try: %s\n", r.Try)
+		fmt.Fprintf(t.out, "      try: %s\n", oneLine(r.Try))
 	}
 }
 
