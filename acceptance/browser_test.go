@@ -222,6 +222,7 @@ func TestBrowserAddsACamera(t *testing.T) {
 }
 
 func TestScreenshots(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--demo")
 	recorded(s, "demo", 3)
 	status, _, _ := s.do("POST", "/v1/streams", map[string]any{"name": "loading-dock-with-a-long-name", "retention": "30d",

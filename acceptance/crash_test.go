@@ -40,6 +40,7 @@ type persistedHead struct {
 }
 
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	var names []string
 	for i := range 8 {

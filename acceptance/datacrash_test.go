@@ -27,6 +27,7 @@ func middle(d *dataShard) string {
 // TestRecordsCrash kills the server under producers, again and again: what it had
 // acknowledged is there, once, in order.
 func TestRecordsCrash(t *testing.T) {
+	t.Parallel()
 	s, l := withStream(t, t.TempDir(), 4)
 	rng := rand.New(rand.NewPCG(4, 200))
 	var ready []time.Duration
