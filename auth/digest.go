@@ -42,9 +42,10 @@ func viaIf(err error, via string) string {
 // DigestKey finds the key that an RTSP Digest answer was made with, where the protocol
 // library checks the answer: check gets one candidate password after another, first the
 // tokens of keys whose id or name is the user name, then all others (any user name will
-// do). It must compare in constant time. No match: fault.Unauthentic.
+// do, as long as the address has not been wrong too often). It must compare in constant
+// time. No match: fault.Unauthentic.
 func (a *Authority) DigestKey(ctx context.Context, user, remote string, check func(password string) bool) (Principal, error) {
-	k, err := a.digestKey(ctx, user, check)
+	k, err := a.digestKey(ctx, user, remote, check)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -57,11 +58,14 @@ func (a *Authority) DigestKey(ctx context.Context, user, remote string, check fu
 	return k.principal("digest"), nil
 }
 
-func (a *Authority) digestKey(ctx context.Context, user string, check func(string) bool) (*key, error) {
+func (a *Authority) digestKey(ctx context.Context, user, remote string, check func(string) bool) (*key, error) {
 	now := a.config.Clock.Now()
 	for try := 0; try < 2; try++ {
 		d := a.dir.Load()
 		for _, named := range []bool{true, false} {
+			if !named && !a.limits.search(now, remote) {
+				return nil, nil
+			}
 			for _, k := range d.ordered {
 				if named != (k.ID == user || k.Name == user) || k.expired(now) {
 					continue
@@ -71,6 +75,9 @@ func (a *Authority) digestKey(ctx context.Context, user string, check func(strin
 					return nil, fault.Wrap(fault.Internal, "unseal token of key", k.ID, err)
 				}
 				if check(token.Reveal()) {
+					if !named {
+						a.limits.found(remote)
+					}
 					return k, nil
 				}
 			}

@@ -92,3 +92,37 @@ func TestGuessesDoNotFillTheAuditLog(t *testing.T) {
 		t.Errorf("%d lines on 6000 refused sign-ins, want at most %d", lines, most)
 	}
 }
+
+// TestWrongDigestsDoNotKeepTheServerBusy counts the keys that a guesser has tried for them.
+func TestWrongDigestsDoNotKeepTheServerBusy(t *testing.T) {
+	r := newRig(t)
+	k, _ := r.key(NewKey{Role: RoleViewer, Name: "wall"})
+	for range 9 {
+		r.key(NewKey{Role: RoleViewer})
+	}
+	tried := 0
+	wrong := func(string) bool { tried++; return false }
+	for i := range 1000 {
+		if _, err := r.a.DigestKey(t.Context(), "anybody", "192.0.2.7:1", wrong); !fault.Is(err, fault.Unauthentic) {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	if most := 10 * searchBurst; tried > most {
+		t.Errorf("%d keys tried for 1000 wrong answers, want %d at most", tried, most)
+	}
+	right := func(password string) bool { return password == k.Token.Reveal() }
+	for who, want := range map[[2]string]bool{
+		{"anybody", "192.0.2.8:1"}: true, {"wall", "192.0.2.7:1"}: true, {k.ID, "192.0.2.7:1"}: true, {"anybody", "192.0.2.7:1"}: false,
+	} {
+		for range 2 * searchBurst { // what is right is not counted
+			if _, err := r.a.DigestKey(t.Context(), who[0], who[1], right); (err == nil) != want {
+				t.Errorf("the right answer of %v: %v", who, err)
+				break
+			}
+		}
+	}
+	r.clock.Add(searchInterval)
+	if _, err := r.a.DigestKey(t.Context(), "anybody", "192.0.2.7:1", right); err != nil {
+		t.Errorf("after the interval: %v", err)
+	}
+}

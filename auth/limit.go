@@ -17,6 +17,10 @@ const (
 	addressInterval = 30 * time.Second
 	nameBurst       = 40
 	nameInterval    = 15 * time.Second
+	// An answer to RTSP Digest with a user name that is no key's is tried with every key, 5 µs
+	// each: wrong ones from an address are tried so often at once, then once per interval.
+	searchBurst    = 100
+	searchInterval = time.Second
 	// limitEntries bounds memory. When it is reached with names and addresses that are
 	// all in use, newcomers share one entry: slower for them, never open.
 	limitEntries = 16_384
@@ -61,6 +65,28 @@ func (l *limiter) address(now time.Time, remote string) error {
 		return tooMany(b.wait(now, addressBurst))
 	}
 	return nil
+}
+
+// search charges an address for a search through all keys, or reports that it has had
+// enough of them.
+func (l *limiter) search(now time.Time, remote string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.bucket(now, "d "+addressKey(remote), searchInterval)
+	if b.wait(now, searchBurst) > 0 {
+		return false
+	}
+	b.charge(now)
+	return true
+}
+
+// found gives a search back that found its key.
+func (l *limiter) found(remote string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.buckets["d "+addressKey(remote)]; b != nil {
+		b.free = b.free.Add(-b.interval)
+	}
 }
 
 func tooMany(wait time.Duration) error {
