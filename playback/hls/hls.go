@@ -49,7 +49,7 @@ type Server struct {
 	mu        sync.Mutex // guards the rest; a packager's own mutex may be taken under it
 	ctx       context.Context
 	packagers map[string]*packager // by stream id
-	next      map[string]uint64    // sequence number that a stream's next packager may begin with
+	next      map[string]numbers   // where a stream's next packager may begin
 	running   sync.WaitGroup
 }
 
@@ -76,7 +76,7 @@ func New(c Config) (*Server, error) {
 	if c.Window <= 0 {
 		c.Window = streams.RetentionMax
 	}
-	return &Server{c: c, packagers: map[string]*packager{}, next: map[string]uint64{}}, nil
+	return &Server{c: c, packagers: map[string]*packager{}, next: map[string]numbers{}}, nil
 }
 
 // Run owns the packagers: when ctx ends it ends them, and returns after the last.
@@ -153,24 +153,40 @@ func (s *Server) remove(p *packager) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.win != nil {
-		s.next[p.st.ID] = p.win.next
+		s.next[p.st.ID] = p.win.numbers()
 	}
 }
 
 // remember notes where a stream's sequence numbers go on.
-func (s *Server) remember(id string, next uint64) {
+func (s *Server) remember(id string, next numbers) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next[id] = next
 }
 
-// sequence is the number of a new window's first segment. Segments last about a second
-// or more, so that seconds since 1970 never go backwards when a packager, or the whole
-// server, starts again; where they do last less, what was given out counts.
-func (s *Server) sequence(id string, start time.Time) uint64 {
+// numbers are where the numbers of a window begin.
+type numbers struct {
+	segment uint64 // EXT-X-MEDIA-SEQUENCE
+	breaks  uint64 // EXT-X-DISCONTINUITY-SEQUENCE
+}
+
+// breaksSince is from when on discontinuities are counted: the start of 2026.
+const breaksSince = 1767225600
+
+// sequence is where a new window's numbers begin. Segments last about a second or more, so
+// that seconds since 1970 never go backwards when a packager, or the whole server, starts
+// again; where they do last less, what was given out counts. Discontinuities are rarer, and
+// their number must stay small: hls.js 1.7 counts up to it in the page at each reload, and
+// seconds since 1970 froze it. Hours go backwards only where a stream breaks more often than
+// that and the server starts again.
+func (s *Server) sequence(id string, start time.Time) numbers {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(uint64(max(0, start.Unix())), s.next[id])
+	n := s.next[id]
+	return numbers{
+		segment: max(uint64(max(0, start.Unix())), n.segment),
+		breaks:  max(uint64(max(0, start.Unix()-breaksSince))/3600, n.breaks),
+	}
 }
 
 var errEnded = fault.New(fault.Unavailable, "package stream", "", "it ended just now").

@@ -38,6 +38,7 @@ type joined struct {
 	sections   map[string][]byte       // by their names
 	events     []streams.Event         // live samples so far, from the start of their fragment if possible
 	start      time.Time               // of the oldest of all
+	told       bool                    // events named their tracks
 	aligned    bool                    // events begin with their fragment
 	tracks     []media.Track           // of the open fragment
 	from       time.Time               // start of the open fragment
@@ -56,6 +57,7 @@ func (p *packager) join(ctx context.Context, l *streams.Listener) (joined, error
 			break
 		}
 		j.events = append(j.events, e)
+		j.told = j.told || e.Tracks != nil
 	}
 	cur, live := p.s.c.Hub.Current(p.st.ID)
 	if live {
@@ -145,6 +147,17 @@ func (j *joined) unseen(e streams.Event) (streams.Event, bool) {
 		e.Tracks = nil
 	}
 	return e, true
+}
+
+// later is unseen of an event that came after the join.
+func (j *joined) later(e streams.Event) (streams.Event, bool) {
+	if e.Tracks != nil {
+		if j.told {
+			j.seen = nil // a producer that came back: its media time may be an earlier one
+		}
+		j.told = true
+	}
+	return j.unseen(e)
 }
 
 // startTimer gives server times to samples of the open fragment: real time from its start.

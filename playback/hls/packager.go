@@ -114,7 +114,7 @@ func (p *packager) session(ctx context.Context) error {
 		if e.Fragment != nil && p.s.retire(p) {
 			return nil
 		}
-		if e, ok = j.unseen(e); !ok {
+		if e, ok = j.later(e); !ok {
 			continue
 		}
 		if err := p.take(e); err != nil {
@@ -126,7 +126,8 @@ func (p *packager) session(ctx context.Context) error {
 // start opens the window with what history there is.
 func (p *packager) start(j joined) {
 	first := p.s.sequence(p.st.ID, j.start)
-	win := newWindow(first, j.partTarget, j.target, p.s.c.SegmentBytes)
+	win := newWindow(first.segment, j.partTarget, j.target, p.s.c.SegmentBytes)
+	win.breaks = first.breaks
 	for i, h := range j.history {
 		win.addHistory(h, j.inits[i], i > 0 && playback.Breaks(j.history[i-1], h))
 	}
@@ -158,7 +159,9 @@ func (p *packager) take(e streams.Event) error {
 	if e.Sample.Data != nil && p.playable != nil {
 		p.cut.add(e.Sample, e.Server)
 		if lead := &p.cut.clocks[p.cut.lead]; p.cut.tracks[p.cut.lead].Duration(lead.step) > p.win.partTarget+10*time.Millisecond {
-			p.s.remember(p.st.ID, p.win.next)
+			next := p.win.numbers()
+			next.breaks++ // what is listed is listed anew
+			p.s.remember(p.st.ID, next)
 			return errRetarget
 		}
 	}

@@ -156,7 +156,7 @@ func (w *window) breakFirst() {
 	}
 	if !s.breaks {
 		s.breaks = true
-		w.breaks--
+		w.breaks -= min(w.breaks, 1)
 	}
 }
 
@@ -171,7 +171,7 @@ func (w *window) renderPast(b []byte, skip bool, d time.Duration) []byte {
 	breaks := w.breaks
 	for _, s := range list {
 		if s.breaks {
-			breaks--
+			breaks -= min(breaks, 1)
 		}
 	}
 	skipped := 0

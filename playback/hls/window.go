@@ -64,11 +64,24 @@ type window struct {
 	past       past // before segments, for those who ask for it
 }
 
-// newWindow returns an empty window whose first segment has number first. The
-// discontinuity sequence begins there too: it may only grow over restarts of a
-// packager, and there are never more discontinuities than segments.
+// newWindow returns an empty window whose first segment has number first. So has its
+// discontinuity sequence, unless breaks is set.
 func newWindow(first uint64, partTarget, target time.Duration, limit int64) *window {
 	return &window{partTarget: partTarget, target: target, limit: limit, breaks: first, next: first}
+}
+
+// numbers is where a window that comes after w may begin.
+func (w *window) numbers() numbers {
+	n := numbers{w.next, w.breaks}
+	for _, s := range w.segments {
+		if s.breaks {
+			n.breaks++
+		}
+	}
+	if w.carry || w.open != nil && w.open.breaks {
+		n.breaks++
+	}
+	return n
 }
 
 // current is the sequence number of the segment being made, or to be made next.
