@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # In CI, and for root, a test that cannot run fails. Others hear what needs root, by name.
 export PENSTOCK_CI ?= $(if $(CI)$(filter 0,$(shell id -u)),1,0)
 
-.PHONY: run build test setup lint race bench fuzz crash soak clean
+.PHONY: run build test setup lint race bench fuzz crash clean
 
 run: ## the demo: a moving picture in the browser
 	$(GO) run ./cmd/penstock serve --demo
@@ -25,7 +25,7 @@ test: setup lint race ## everything that must hold before a change lands
 setup: ## installs what the tests need on Debian, or names it and fails
 	scripts/setup.sh
 
-lint:
+lint: ## gofmt and go vet
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 
@@ -41,5 +41,5 @@ fuzz: ## each fuzz target for FUZZTIME
 crash: ## CRASHES times kill -9 under eight recording cameras, RECORD_CRASHES under producers of records, RECORD_GB stored, and the power cuts
 	PENSTOCK_CRASHES=$(CRASHES) PENSTOCK_RECORD_CRASHES=$(RECORD_CRASHES) PENSTOCK_RECORD_GB=$(RECORD_GB) $(GO) test -count=1 -timeout 180m -run 'Crash|PowerCut' -v ./acceptance/... ./fragments/... ./records/...
 
-clean:
+clean: ## removes what the other targets made
 	rm -rf penstock bin test-output bench.json

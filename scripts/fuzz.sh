@@ -2,9 +2,13 @@
 # Runs every fuzz target of the module for the given time, one after another.
 set -euo pipefail
 time=${1:-20s}
-go list -f '{{.Dir}} {{.ImportPath}}' ./... | while read -r dir package; do
-  grep -hoE '^func (Fuzz[A-Za-z0-9_]+)' "$dir"/*_test.go 2>/dev/null | awk '{print $2}' | while read -r target; do
+targets=0
+while read -r dir package; do
+  while read -r target; do
     echo "== $package $target"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
-  done
-done
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" </dev/null
+    targets=$((targets + 1))
+  done < <(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$dir"/*_test.go 2>/dev/null)
+done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}} {{.ImportPath}}{{end}}' ./...)
+[ "$targets" -gt 0 ] || { echo "fuzz: no target was found" >&2; exit 1; }
+echo "$targets targets, $time each"
