@@ -1,7 +1,8 @@
-// Go to a camera or a page by a few letters.
+// Go to a camera, a data stream or a page by a few letters.
 import { html, useState, useEffect, useRef } from '../lib.js';
 import { list } from '../store.js';
 import { go } from '../router.js';
+import { get } from '../api.js';
 import { status } from '../status.js';
 import { Dialog } from './dialog.js';
 import { Dot } from './bits.js';
@@ -12,10 +13,13 @@ export function Palette({ onClose }) {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
   const box = useRef(null);
+  const [data, setData] = useState(/** @type {string[]} */ ([]));
+  useEffect(() => { get('v1/data').then((a) => setData((a.streams || []).map((s) => s.name)), () => {}); }, []);
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const hit = (name) => words.every((w) => name.toLowerCase().includes(w));
   const found = [
     ...(list.value || []).filter((s) => hit(s.name)).slice(0, 40).map((s) => ({ key: `c${s.name}`, text: s.name, tone: status(s).tone, note: 'camera', to: ['cameras', s.name] })),
+    ...(text ? data : []).filter(hit).slice(0, 40).map((name) => ({ key: `d${name}`, text: name, tone: '', note: 'data stream', to: ['data', name] })),
     ...pages.filter(([t]) => hit(t)).map(([t, to]) => ({ key: t, text: t, tone: '', note: 'page', to })),
   ];
   const sel = Math.min(at, found.length - 1);
@@ -29,7 +33,7 @@ export function Palette({ onClose }) {
     e.preventDefault();
   };
   return html`<${Dialog} title="Go to" className="palette" onClose=${onClose}>
-    <input class="in" autofocus role="combobox" aria-expanded="true" aria-controls="places" aria-activedescendant=${found[sel] ? `place-${sel}` : undefined} aria-label="Camera or page" placeholder="Camera or page…" value=${text} onInput=${(e) => { setText(e.currentTarget.value); setAt(0); }} onKeyDown=${key} />
+    <input class="in" autofocus role="combobox" aria-expanded="true" aria-controls="places" aria-activedescendant=${found[sel] ? `place-${sel}` : undefined} aria-label="Camera, data stream or page" placeholder="Camera, data stream or page…" value=${text} onInput=${(e) => { setText(e.currentTarget.value); setAt(0); }} onKeyDown=${key} />
     <ul id="places" role="listbox" aria-label="Places" ref=${box}>
       ${found.map((f, i) => html`<li key=${f.key} id=${`place-${i}`} role="option" aria-selected=${i === sel} onClick=${() => pick(f)} onPointerMove=${() => i !== sel && setAt(i)}>${f.tone && html`<${Dot} tone=${f.tone} />`}<span class="clip grow">${f.text}</span><span class="mut small">${f.note}</span></li>`)}
       ${!found.length && html`<li class="mut">Nothing is called that.</li>`}

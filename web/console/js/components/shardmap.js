@@ -75,7 +75,7 @@ export function ShardMap({ stream, may, onSplit, onMerge }) {
   const sel = open.find((b) => b.s.id === chosen);
   const i = sel ? open.indexOf(sel) : -1;
   return html`<div class="shardmap" ref=${box} role="group" aria-label=${describe(stream, open)} style=${{ height: `${rows * ROW}px` }} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${() => setDrag(null)}>
-      ${boxes.map((b) => html`<${Shard} key=${b.s.id} b=${b} dense=${dense} provisioned=${stream.mode === 'PROVISIONED'} chosen=${b.s.id === chosen} joins=${plan?.kind === 'merge' && (plan.a === b || plan.b === b)} onDown=${down(b)} onChoose=${() => setChosen(b.s.id)} />`)}
+      ${[...boxes].sort((a, b) => a.x - b.x || a.from - b.from).map((b) => html`<${Shard} key=${b.s.id} b=${b} dense=${dense} provisioned=${stream.mode === 'PROVISIONED'} chosen=${b.s.id === chosen} joins=${plan?.kind === 'merge' && (plan.a === b || plan.b === b)} onDown=${down(b)} onChoose=${() => setChosen(b.s.id)} />`)}
       ${plan?.kind === 'split' && html`<i class="cut" style=${{ left: `${plan.f * 100}%`, top: `${plan.a.from * ROW}px` }}></i>`}
     </div>
     <p class="mut small" aria-live="polite">${plan ? say(plan) : drag ? 'Let go in the same shard to split it there, in its neighbour to merge the two.' : hint(may, stream, hidden)}</p>
