@@ -211,6 +211,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		}}
 		doors = append(doors, loop{"demo camera", cam.Run}, loop{"demo sensor", d.runSensor})
 	}
+	doors = append(doors, loop{"start", giveBackStart(host.System{}, host.ReleaseProgram, d.log)})
 	d.floors = []floor{
 		{{"fragments", d.store.Run}, {"records", d.records.Run}, {"audit log", d.trail.Run}},
 		{{"auth", d.auth.Run}, {"streams", d.catalogue.Run}, {"data streams", d.data.Run}, {"hub", d.hub.Run}},
