@@ -25,6 +25,7 @@ import (
 type worker struct {
 	t    *testing.T
 	ctx  context.Context
+	s    *server
 	c    *sdk.Client
 	name *string
 	arn  *string // of a registered consumer; nil: it polls
@@ -40,7 +41,7 @@ type worker struct {
 }
 
 func newWorker(r *sdkRun, arn *string) *worker {
-	return &worker{t: r.t, ctx: r.ctx, c: r.c, name: r.name, arn: arn, parents: map[string][]string{}, started: map[string]bool{}, ended: map[string]bool{}, last: map[string]int{}}
+	return &worker{t: r.t, ctx: r.ctx, s: r.s, c: r.c, name: r.name, arn: arn, parents: map[string][]string{}, started: map[string]bool{}, ended: map[string]bool{}, last: map[string]int{}}
 }
 
 // offer makes a shard known, and begins those that can be read.
@@ -116,7 +117,8 @@ func (w *worker) poll(id string) ([]types.ChildShard, error) {
 func (w *worker) subscribe(id string) ([]types.ChildShard, error) {
 	at := &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon}
 	for {
-		out, err := w.c.SubscribeToShard(w.ctx, &sdk.SubscribeToShardInput{ConsumerARN: w.arn, ShardId: &id, StartingPosition: at})
+		c := w.s.goClient(nil, nil) // event streams of one client share what decodes them, unguarded
+		out, err := c.SubscribeToShard(w.ctx, &sdk.SubscribeToShardInput{ConsumerARN: w.arn, ShardId: &id, StartingPosition: at})
 		if taken := new(types.ResourceInUseException); errors.As(err, &taken) {
 			time.Sleep(20 * time.Millisecond) // the server is about to hear that the last one ended
 			continue
