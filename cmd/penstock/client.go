@@ -177,6 +177,9 @@ func (c *client) refusal(res *http.Response, what string) error {
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy, before a server that is gone
 			return unreachable{err}
 		}
+		if strings.Contains(string(text), "HTTP request to an HTTPS server") { // net/http says so
+			return &fault.Error{Kind: fault.Invalid, Err: err, Hint: "--server https" + strings.TrimPrefix(c.server, "http")}
+		}
 		return err
 	}
 	e := fault.New(kinds[body.Error.Code], "", "", body.Error.Message).WithHint(body.Error.Hint)

@@ -186,3 +186,23 @@ func TestAServerThatCannotOpenSaysWhy(t *testing.T) {
 	}
 	d.close()
 }
+
+func TestCommandsSayHowToReachASecuredServer(t *testing.T) {
+	d, _, _ := secured(t)
+	run := atHome(t, t.TempDir(), nil)
+	address := d.listener.Addr().String()
+	for _, c := range []struct {
+		server, more string
+		code         int
+		words        string
+	}{
+		{"http://" + address, "", exitFailed, "try: --server https://" + address},
+		{"https://" + address, "", exitUnreachable, "try: trust its certificate with --ca-file FILE"},
+		{"https://" + address, "--ca-file " + d.dir + "/tls/cert.pem", exitDenied, "PENSTOCK_TOKEN"},
+		{"https://" + address, "--ca-file " + d.dir + "/LOCK", exitFailed, "holds no PEM certificate"},
+	} {
+		if code, _, errs := run("", strings.Fields("stream ls --server "+c.server+" "+c.more)...); code != c.code || !strings.Contains(errs, c.words) {
+			t.Errorf("%s %s: exit %d %s", c.server, c.more, code, errs)
+		}
+	}
+}
