@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,14 +30,34 @@ var dataHead = []string{"name", "status", "mode", "shards", "kept", "records/s",
 
 func dataRow(d map[string]any) []string {
 	load, _ := d["load"].(map[string]any)
-	return []string{text(d, "name"), text(d, "status"), text(d, "mode"), text(d, "open_shards"), text(d, "retention"),
-		fmt.Sprintf("%.1f", number(load, "records_in")), quantity.Bytes(int64(number(load, "bytes_in"))), fmt.Sprintf("%.1f", number(load, "refused"))}
+	row := []string{text(d, "name"), text(d, "status"), text(d, "mode"), text(d, "open_shards"), text(d, "retention")}
+	if unmeasured(d) {
+		return append(row, "-", "-", "-")
+	}
+	return append(row, fmt.Sprintf("%.1f", number(load, "records_in")), quantity.Bytes(int64(number(load, "bytes_in"))), fmt.Sprintf("%.1f", number(load, "refused")))
+}
+
+// rateWindow is how long a list for people is measured over.
+const rateWindow = time.Second
+
+// unmeasured reports whether the rates of a data stream are not known yet.
+func unmeasured(d map[string]any) bool {
+	load, _ := d["load"].(map[string]any)
+	return number(load, "over_s") == 0
 }
 
 func (c *client) dataList() *cobra.Command {
 	var prefix string
 	cmd := &cobra.Command{Use: "ls", Short: "List data streams", Args: cobra.NoArgs, Example: "  penstock data ls -o name", RunE: func(cmd *cobra.Command, _ []string) error {
 		docs, err := c.dataStreams(cmd.Context(), prefix)
+		if err == nil && c.t.format == "table" && slices.ContainsFunc(docs, unmeasured) {
+			// Rates are of the time between two questions.
+			select {
+			case <-time.After(rateWindow):
+			case <-cmd.Context().Done():
+			}
+			docs, err = c.dataStreams(cmd.Context(), prefix)
+		}
 		if err != nil {
 			return err
 		}
