@@ -3,7 +3,7 @@
 // there; letting go in its neighbour merges the two. With the keyboard: choose a shard,
 // then the buttons below.
 import { html, useRef, useState } from '../lib.js';
-import { bytes, count, when, instant } from '../format.js';
+import { bytes, count, when, instant, duration, roughly } from '../format.js';
 import { now } from '../store.js';
 
 const ROW = 58;
@@ -75,7 +75,7 @@ export function ShardMap({ stream, may, onSplit, onMerge }) {
   const sel = open.find((b) => b.s.id === chosen);
   const i = sel ? open.indexOf(sel) : -1;
   return html`<div class="shardmap" ref=${box} role="group" aria-label=${describe(stream, open)} style=${{ height: `${rows * ROW}px` }} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${() => setDrag(null)}>
-      ${[...boxes].sort((a, b) => a.x - b.x || a.from - b.from).map((b) => html`<${Shard} key=${b.s.id} b=${b} dense=${dense} provisioned=${stream.mode === 'PROVISIONED'} chosen=${b.s.id === chosen} joins=${plan?.kind === 'merge' && (plan.a === b || plan.b === b)} onDown=${down(b)} onChoose=${() => setChosen(b.s.id)} />`)}
+      ${[...boxes].sort((a, b) => a.x - b.x || a.from - b.from).map((b) => html`<${Shard} key=${b.s.id} b=${b} keep=${duration(stream.retention)} dense=${dense} provisioned=${stream.mode === 'PROVISIONED'} chosen=${b.s.id === chosen} joins=${plan?.kind === 'merge' && (plan.a === b || plan.b === b)} onDown=${down(b)} onChoose=${() => setChosen(b.s.id)} />`)}
       ${plan?.kind === 'split' && html`<i class="cut" style=${{ left: `${plan.f * 100}%`, top: `${plan.a.from * ROW}px` }}></i>`}
     </div>
     <p class="mut small" aria-live="polite">${plan ? say(plan) : drag ? 'Let go in the same shard to split it there, in its neighbour to merge the two.' : hint(may, stream, hidden)}</p>
@@ -94,14 +94,20 @@ function hint(may, stream, hidden) {
 
 const describe = (stream, open) => `Shard map: ${open.map((b) => `${b.s.id} has ${Math.round(b.w * 100)} % of the hash keys${b.s.hot_key ? `, most records from ${b.s.hot_key}` : ''}`).slice(0, 24).join('; ')}`;
 
-function Shard({ b, dense, provisioned, chosen, joins, onDown, onChoose }) {
+/** When the last records of a closed shard expire. */
+function drains(s, keep) {
+  const left = instant(s.closed) + keep - now.value;
+  return left > 0 ? ` · drains in ${roughly(left)}` : '';
+}
+
+function Shard({ b, keep, dense, provisioned, chosen, joins, onDown, onChoose }) {
   const s = b.s;
   const load = (s.bytes_in || 0) / LIMIT;
   const hot = (provisioned && load > 0.6) || (s.hot_share > 0.4 && s.records_in > 100) || s.refused > 0;
   const style = { left: `calc(${b.x * 100}% + 2px)`, width: `calc(${b.w * 100}% - 4px)`, top: `${b.from * ROW}px`, height: `${(b.to - b.from) * ROW - 6}px` };
   const title = `${s.id}\nhash keys ${s.from} to ${s.to}\nopened ${when(instant(s.opened), now.value)}${s.closed ? `, closed ${when(instant(s.closed), now.value)}` : ''}`;
   const cls = `shard ${s.open ? '' : 'closed'} ${hot ? 'hot' : ''} ${chosen && s.open ? 'on' : ''} ${joins ? 'joins' : ''}`;
-  if (!s.open) return html`<div class=${cls} style=${style} title=${title}>${!dense && html`<span class="clip">${short(s.id)} · closed ${when(instant(s.closed), now.value)}</span>`}</div>`;
+  if (!s.open) return html`<div class=${cls} style=${style} title=${title}>${!dense && html`<span class="clip">${short(s.id)} · closed ${when(instant(s.closed), now.value)}${drains(s, keep)}</span>`}</div>`;
   return html`<button type="button" class=${cls} style=${style} title=${title} aria-pressed=${chosen} onPointerDown=${onDown} onClick=${onChoose}>
     ${!dense && html`<b class="clip">${short(s.id)}</b><span class="clip mut">${provisioned ? `${Math.round(load * 100)}% of 1 MiB/s` : `${bytes(s.bytes_in || 0)}/s`}${s.hot_key && s.hot_share > 0.2 ? ` · ${hot ? 'hot' : 'most'}: ${s.hot_key}` : ''}${s.refused > 0 ? ` · ${count(Math.round(s.refused))} refused/s` : ''}</span>`}
     <i class="bar"><i style=${{ width: `${Math.min(100, load * 100)}%` }}></i></i></button>`;

@@ -57,7 +57,7 @@ function Figures({ s }) {
 
 function Consumers({ s }) {
   const list = s.consumers || [];
-  const shared = (s.shards || []).filter((x) => x.behind_s !== undefined);
+  const shared = (s.shards || []).filter((x) => x.open && x.behind_s !== undefined);
   const far = Math.max(0, ...shared.map((x) => x.behind_s));
   return html`<div class="card"><div class="pad"><h2 class="h">Consumers</h2>${!list.length && html`<p class="mut small">None is registered.${shared.length ? '' : ' Readers without a registration share each shard\'s 2 MiB and 5 reads a second.'}</p>`}
     ${shared.length > 0 && html`<p class="mut small">The last read of any shard was ${far < 1 ? 'at its newest record' : `${span(far * 1000)} behind its newest record`}.</p>`}</div>
