@@ -21,10 +21,11 @@ func strict(root *cobra.Command) {
 		}
 	}
 	root.SetFlagErrorFunc(mistyped)
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	each(root, func(cmd *cobra.Command) {
 		if !cmd.Runnable() {
-			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, subcommandOf
+			// Not by a usage template of our own: text/template calls methods by name, so the
+			// linker would keep every method there is, 4 MB of them.
+			cmd.Args, cmd.RunE, cmd.DisableFlagsInUseLine = cobra.ArbitraryArgs, subcommandOf, true
 			return
 		}
 		if check := cmd.Args; check != nil {
