@@ -46,7 +46,7 @@ type rawShared struct {
 
 // ParseResourcePolicy reads a resource policy in IAM's JSON grammar. What it does not know
 // it refuses with fault.Invalid: NotPrincipal, principals that are no AWS accounts or
-// users, and what ParsePolicy refuses. A document without statements allows nothing.
+// users, and what parsePolicy refuses. A document without statements allows nothing.
 func ParseResourcePolicy(name string, doc []byte) (*ResourcePolicy, error) {
 	bad := func(err error) (*ResourcePolicy, error) {
 		return nil, fault.Wrap(fault.Invalid, "read resource policy", name, err)

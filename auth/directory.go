@@ -141,7 +141,7 @@ func keyPolicies(k KeyInfo, streams string, into *[]string) ([]*Policy, error) {
 		list = append(list, p)
 	}
 	if len(k.Policy) > 0 {
-		p, err := ParsePolicy("policy of key "+k.ID, k.Policy)
+		p, err := parsePolicy("policy of key "+k.ID, k.Policy)
 		if err != nil {
 			return nil, err
 		}

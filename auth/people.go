@@ -38,14 +38,6 @@ const (
 	provedMax       = 1024
 )
 
-// PersonInfo is what can be told about a person.
-type PersonInfo struct {
-	ID, Account, Name, Role string
-	Streams                 []string
-	HasPassword             bool
-	Created                 time.Time
-}
-
 // AddPerson adds a person who cannot sign in until a password is set or a link given.
 // fault.InUse: the name is taken.
 func (a *Authority) AddPerson(ctx context.Context, account, name, role string, streams []string) error {
@@ -84,21 +76,6 @@ func (a *Authority) insertPerson(ctx context.Context, tx *sql.Tx, account, name,
 	_, err = tx.ExecContext(ctx, `INSERT INTO auth_person (id, account, name, role, streams, password, digest, generation, created)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, account, name, role, streamsText(streams), password, digest, int64(generation), toMillis(a.config.Clock.Now()))
 	return err
-}
-
-// People lists an account's people; the empty account is the default one.
-func (a *Authority) People(account string) []PersonInfo {
-	if account == "" {
-		account = a.config.Account
-	}
-	var list []PersonInfo
-	for _, p := range a.dir.Load().people {
-		if p.account == account {
-			list = append(list, PersonInfo{ID: p.id, Account: p.account, Name: p.name, Role: p.role, Streams: p.streams,
-				HasPassword: p.password != "", Created: p.created})
-		}
-	}
-	return list
 }
 
 // RemovePerson removes a person and ends what they have open.

@@ -177,10 +177,10 @@ func strict(b []byte, into any) error {
 	return nil
 }
 
-// ParsePolicy reads a policy document in IAM's JSON grammar: Version, Id, Statement
+// parsePolicy reads a policy document in IAM's JSON grammar: Version, Id, Statement
 // with Sid, Effect, Action, Resource and Condition. What it does not know it refuses
 // with fault.Invalid: NotAction, NotResource, Principal, policy variables.
-func ParsePolicy(name string, doc []byte) (*Policy, error) {
+func parsePolicy(name string, doc []byte) (*Policy, error) {
 	bad := func(err error) (*Policy, error) {
 		return nil, fault.Wrap(fault.Invalid, "read policy", name, err)
 	}

@@ -138,7 +138,7 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		"another version":       `{"Version":"2030-01-01","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`,
 		"too long":              `{"Statement":{"Effect":"Allow","Action":"*","Resource":"` + strings.Repeat("*", PolicyMax) + `"}}`,
 	} {
-		if _, err := ParsePolicy("test", []byte(doc)); !fault.Is(err, fault.Invalid) {
+		if _, err := parsePolicy("test", []byte(doc)); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v, want invalid", name, err)
 		}
 	}
@@ -179,7 +179,7 @@ func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte(`{"Version":"2012-10-17","Statement":[{"Sid":"a","Effect":"Allow","Action":["kinesisvideo:Get*"],"Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}`))
 	f.Add([]byte(`{"Statement":{"Effect":"Deny","Action":"*","Resource":"arn:aws:kinesisvideo:*:*:stream/?*/*","Condition":{"StringNotLike":{"x":["*"]}}}}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		p, err := ParsePolicy("fuzz", doc)
+		p, err := parsePolicy("fuzz", doc)
 		if err != nil {
 			return
 		}
@@ -232,7 +232,7 @@ func TestAConditionOnAMappedAddressIsOnTheIPv4One(t *testing.T) {
 		{"fe80::1%eth0", "[fe80::1%eth1]:443", true},
 		{"::/0", "192.0.2.9", false},
 	} {
-		p, err := ParsePolicy("test", []byte(`{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+		p, err := parsePolicy("test", []byte(`{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
 			{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"`+c.cidr+`"}}}]}`))
 		if err != nil {
 			t.Fatal(err)

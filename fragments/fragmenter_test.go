@@ -124,7 +124,7 @@ func (p *script) show(f *Fragment) {
 	p.got += len(f.Samples)
 	at := func(t time.Time) string { return fmt.Sprintf("%8.3f", t.Sub(scriptStart).Seconds()) }
 	fmt.Fprintf(&p.out, "%s .. %s  %3d samples  run %d", at(f.Start), at(f.End), len(f.Samples), f.Run)
-	if f.Number != NumberOf(f.Start) {
+	if f.Number != numberOf(f.Start) {
 		fmt.Fprintf(&p.out, "  number %d", f.Number)
 	}
 	if f.Forced {

@@ -30,8 +30,8 @@ func (n Number) String() string { return strconv.FormatUint(uint64(n), 10) }
 // Time returns the server time that the number stands for.
 func (n Number) Time() time.Time { return time.UnixMicro(int64(n)).UTC() }
 
-// NumberOf returns the number of a fragment that starts at t.
-func NumberOf(t time.Time) Number { return Number(max(t.UnixMicro(), 1)) }
+// numberOf returns the number of a fragment that starts at t.
+func numberOf(t time.Time) Number { return Number(max(t.UnixMicro(), 1)) }
 
 // ParseNumber reads what String wrote. Anything else is fault.Invalid.
 func ParseNumber(s string) (Number, error) {

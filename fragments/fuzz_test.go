@@ -20,7 +20,7 @@ func chunkBytes(t testing.TB, sealed bool) []byte {
 	var entries []entry
 	for i := range 2 {
 		f := testFragment(time.UnixMilli(id.ms).Add(time.Duration(i)*120*time.Millisecond), 3, uint64(i))
-		f.Number = NumberOf(f.Start)
+		f.Number = numberOf(f.Start)
 		meta := appendMeta(nil, f, media.MarshalTracks(f.Tracks), int64(len(b)))
 		bufs, crc, n := gather(nil, f.Samples)
 		rec := record{kind: recordFragment, metaLen: uint32(len(meta)), dataLen: uint32(n), dataCRC: crc}

@@ -50,7 +50,7 @@ func synthesise(rng *rand.Rand, from time.Time, n, per int, step time.Duration, 
 			e.Start = micro(at)
 			at += step.Microseconds() + int64(rng.IntN(600)) - 300
 			e.End = micro(at)
-			e.Number, e.Samples, e.Run, e.Persisted = NumberOf(e.Start), 136, 1, true
+			e.Number, e.Samples, e.Run, e.Persisted = numberOf(e.Start), 136, 1, true
 			e.Size = 750_000 + int64(rng.IntN(80_000))
 			e.Producer = e.Start.Add(-time.Duration(rng.IntN(500)) * time.Microsecond)
 			if gapEvery > 0 && done > 0 && done%gapEvery == 0 {

@@ -30,7 +30,7 @@ func hourOf(t testing.TB, rng *rand.Rand, jitter time.Duration, audio bool, per 
 		if len(entries) == 0 {
 			off = int64(len((&fileHeader{stream: "0123456789ab"}).marshal()))
 		}
-		f.Number, f.Persisted = NumberOf(f.Start), true
+		f.Number, f.Persisted = numberOf(f.Start), true
 		f.Head.Samples, f.Size = len(f.Samples), 0
 		for i := range f.Samples {
 			f.Size += int64(len(f.Samples[i].Data))

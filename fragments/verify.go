@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"iter"
 	"math"
-	"os"
 	"strings"
 
 	"penstock/internal/fault"
@@ -469,30 +468,4 @@ func (v *verifier) read(ctx context.Context, stream string, id chunkID, o storag
 		bad(f.off, fmt.Sprintf("%d bytes are not a record (%s); they are left out", f.len, f.why))
 	}
 	return sc.entries[:min(len(sc.entries), maxEntries)]
-}
-
-// VerifyFile scans one chunk file outside of any Store and reports what is wrong with it;
-// it returns the heads of the fragments that can be read.
-func VerifyFile(name string, report func(Finding)) ([]Head, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, fault.Wrap(fault.NotFound, "verify chunk", name, err)
-	}
-	defer file.Close()
-	st, err := file.Stat()
-	if err != nil {
-		return nil, fault.Wrap(fault.Internal, "verify chunk", name, err)
-	}
-	sc, err := scan(file, st.Size(), scanAll)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "verify chunk", name, err)
-	}
-	for _, f := range sc.flaws {
-		report(Finding{Stream: sc.header.stream, Object: name, Offset: f.off, Text: fmt.Sprintf("%d bytes are not a record: %s", f.len, f.why)})
-	}
-	heads := make([]Head, len(sc.entries))
-	for i, e := range sc.entries {
-		heads[i] = e.Head
-	}
-	return heads, nil
 }

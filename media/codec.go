@@ -129,7 +129,7 @@ func Nominal(t Track, data []byte) int64 {
 	case *AAC:
 		return scale(c.FrameSamples(), c.SampleRate())
 	case *Opus:
-		return scale(OpusSamples(data), opusRate)
+		return scale(opusSamples(data), opusRate)
 	case *G711:
 		return scale(len(data)/max(c.Channels, 1), c.SampleRate)
 	case Picture:

@@ -59,6 +59,6 @@ func parseOpusHead(b []byte) (Codec, error) {
 	return c, nil
 }
 
-// OpusSamples is how many samples of each channel, at 48 kHz, a packet plays; 0 when it
+// opusSamples is how many samples of each channel, at 48 kHz, a packet plays; 0 when it
 // is damaged.
-func OpusSamples(packet []byte) int { return int(opus.PacketDuration2(packet)) }
+func opusSamples(packet []byte) int { return int(opus.PacketDuration2(packet)) }

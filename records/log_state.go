@@ -170,9 +170,6 @@ func (l *Log) raise(ms int64) {
 	}
 }
 
-// ID returns the stream's id.
-func (l *Log) ID() string { return l.id }
-
 // Shards returns all shards that still are retained, by ID. It is a snapshot that never
 // changes, not to be modified. What it shows is durable.
 func (l *Log) Shards() []Shard {

@@ -386,17 +386,3 @@ func (l *Log) Mark(id ShardID, p Position) (Seq, error) {
 	now := l.store.cfg.Clock.Now().Unix()
 	return newSeq(sh.created, id, max(p.index, 1)-1, max(now, sh.created)).mark(), nil
 }
-
-// Newest returns the number of the newest record of a shard; its Start when there is none.
-func (l *Log) Newest(id ShardID) (Seq, error) {
-	sh, err := l.find("find newest", id)
-	if err != nil {
-		return Seq{}, err
-	}
-	sh.rmu.Lock()
-	defer sh.rmu.Unlock()
-	if sh.newest == 0 {
-		return newSeq(sh.created, id, 0, sh.created), nil
-	}
-	return newSeq(sh.created, id, sh.newest, sh.last/1000), nil
-}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -261,17 +260,6 @@ func (s *Store) Log(id string) (*Log, bool) {
 	defer s.mu.RUnlock()
 	l, ok := s.logs[id]
 	return l, ok
-}
-
-// Logs yields the ids of all streams, in no order.
-func (s *Store) Logs() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for _, l := range s.all() {
-			if !yield(l.id) {
-				return
-			}
-		}
-	}
 }
 
 // all returns the logs there are now.

@@ -25,10 +25,10 @@ type Certificate struct {
 	Roots *x509.CertPool
 }
 
-// ParseCertificate reads the policy that an address carries in its fragment:
+// parseCertificate reads the policy that an address carries in its fragment:
 // "certificate=sha256:HEX" pins one, "certificate=any" accepts all, "" verifies.
 // Faults: Invalid.
-func ParseCertificate(fragment string) (Certificate, error) {
+func parseCertificate(fragment string) (Certificate, error) {
 	bad := func(text string) (Certificate, error) {
 		return Certificate{}, fault.New(fault.Invalid, "read camera address", "", text).
 			WithHint("after #, write certificate=sha256:FINGERPRINT or certificate=any")

@@ -5,8 +5,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
-// Recordable reports whether the samples of f can be stored.
-func Recordable(f format.Format) bool {
+// recordable reports whether the samples of f can be stored.
+func recordable(f format.Format) bool {
 	switch f.(type) {
 	case *format.H264, *format.H265, *format.AV1, *format.MPEG4Audio, *format.Opus, *format.G711, *format.MJPEG:
 		return true
@@ -14,7 +14,7 @@ func Recordable(f format.Format) bool {
 	return false
 }
 
-// Pick returns the first video and the first sound of s that are Recordable. Back
+// Pick returns the first video and the first sound of s that are recordable. Back
 // channels and metadata are left alone.
 func Pick(s *description.Session) []*description.Media {
 	var out []*description.Media
@@ -32,7 +32,7 @@ func pickOne(s *description.Session, kind description.MediaType) *description.Me
 			continue
 		}
 		for _, f := range m.Formats {
-			if Recordable(f) {
+			if recordable(f) {
 				return m
 			}
 		}

@@ -53,7 +53,7 @@ type Config struct {
 	// take interleaved media out before it is copied; nil: none.
 	Wrap func(net.Conn) net.Conn
 	// Pick chooses the media to record, in order; nil: the first video and the first
-	// sound that Recordable knows.
+	// sound that recordable knows.
 	Pick func(*description.Session) []*description.Media
 	// Lost hears of packets that never came over UDP; nil: nobody.
 	Lost func(n uint64)

@@ -1,14 +1,14 @@
 package camera
 
-// VendorPath is where a maker's cameras keep their main stream.
-type VendorPath struct {
+// vendorPath is where a maker's cameras keep their main stream.
+type vendorPath struct {
 	Vendor string
 	Path   string
 }
 
-// VendorPaths lists where common cameras keep their main stream, most common first.
-func VendorPaths() []VendorPath {
-	return []VendorPath{
+// vendorPaths lists where common cameras keep their main stream, most common first.
+func vendorPaths() []vendorPath {
+	return []vendorPath{
 		{"Hikvision, Annke", "/Streaming/Channels/101"},
 		{"Dahua, Amcrest, Lorex", "/cam/realmonitor?channel=1&subtype=0"},
 		{"Reolink", "/h264Preview_01_main"},
@@ -25,10 +25,10 @@ func VendorPaths() []VendorPath {
 	}
 }
 
-// CommonPaths returns the first n of VendorPaths as "path (vendor)".
+// CommonPaths returns the first n of vendorPaths as "path (vendor)".
 func CommonPaths(n int) []string {
 	var out []string
-	for _, v := range VendorPaths() {
+	for _, v := range vendorPaths() {
 		if len(out) == n {
 			break
 		}

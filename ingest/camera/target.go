@@ -44,7 +44,7 @@ type Target struct {
 // ParseTarget reads an address the way people paste it. A user and password inside
 // raw are split off and used where username and password are both empty; they may hold
 // any character, "@" and "/" included, as long as the host follows the last "@". A
-// fragment names the certificate policy of an rtsps camera: see ParseCertificate.
+// fragment names the certificate policy of an rtsps camera: see Certificate.
 // Faults: Invalid, with a hint; none of them repeats the password.
 func ParseTarget(raw, username string, password secret.Text) (Target, error) {
 	bad := func(text, hint string) (Target, error) {
@@ -80,7 +80,7 @@ func ParseTarget(raw, username string, password secret.Text) (Target, error) {
 	if u.Hostname() == "" {
 		return bad("it names no host", example)
 	}
-	if t.Certificate, err = ParseCertificate(u.Fragment); err != nil {
+	if t.Certificate, err = parseCertificate(u.Fragment); err != nil {
 		return Target{}, err
 	}
 	u.Fragment, u.RawFragment, u.User = "", "", nil

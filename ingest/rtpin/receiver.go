@@ -19,18 +19,17 @@ type Receiver struct {
 	ahead   func(index, at int) ([]byte, int)
 	reorder int
 
-	mu      sync.Mutex
-	medias  []input
-	tracks  []*track // by ID-1
-	list    []media.Track
-	ignored []string
-	sink    Sink
-	err     error      // of open; final
-	slab    media.Slab // of the unit that is being put together, and of small ones between
-	side    media.Slab // of small ones that come while a unit is open
-	start   time.Time  // arrival of the first packet
-	waited  int64      // bytes seen before the sink was opened
-	stats   Stats
+	mu     sync.Mutex
+	medias []input
+	tracks []*track // by ID-1
+	list   []media.Track
+	sink   Sink
+	err    error      // of open; final
+	slab   media.Slab // of the unit that is being put together, and of small ones between
+	side   media.Slab // of small ones that come while a unit is open
+	start  time.Time  // arrival of the first packet
+	waited int64      // bytes seen before the sink was opened
+	stats  Stats
 }
 
 // input is one media of the description: its formats, by payload type.
@@ -47,12 +46,13 @@ func New(c Config) (*Receiver, error) {
 		return nil, fault.New(fault.Invalid, "read description", "", "it has too many medias, or nothing takes them")
 	}
 	r := &Receiver{open: c.Open, ahead: c.Ahead, reorder: min(c.Reorder, ReorderMax)}
+	var ignored []string
 	for i, m := range c.Medias {
 		in := input{seq: &sequence{}}
 		for _, f := range m.Formats {
 			t := newTrack(r, f, in.seq)
 			if t == nil {
-				r.ignored = append(r.ignored, f.Codec())
+				ignored = append(ignored, f.Codec())
 				continue
 			}
 			t.id, t.media = media.TrackID(len(r.tracks)+1), i
@@ -66,7 +66,7 @@ func New(c Config) (*Receiver, error) {
 	}
 	if len(r.tracks) == 0 {
 		return nil, fault.New(fault.Invalid, "read description", "",
-			"no media in it can be recorded (found: "+strings.Join(r.ignored, ", ")+")").
+			"no media in it can be recorded (found: "+strings.Join(ignored, ", ")+")").
 			WithHint("set the camera to H.264 or H.265, and AAC, Opus or G.711")
 	}
 	if err := r.tryOpen(); err != nil {
@@ -94,9 +94,6 @@ func (r *Receiver) Opened() bool {
 	defer r.mu.Unlock()
 	return r.sink != nil
 }
-
-// Ignored names the formats of the description that are not recorded.
-func (r *Receiver) Ignored() []string { return r.ignored }
 
 // Stats returns the counters.
 func (r *Receiver) Stats() Stats {

@@ -109,14 +109,6 @@ func (s *Server) Addr() net.Addr { return s.gate.Addr() }
 // TLSAddr is where RTSPS listens, nil when it is off. Valid after Open.
 func (s *Server) TLSAddr() net.Addr { return s.gate.secure() }
 
-// UDPAddr is where RTP arrives over UDP, nil when it is off. Valid after Open.
-func (s *Server) UDPAddr() net.Addr {
-	if s.udp == nil {
-		return nil
-	}
-	return s.udp.addr()
-}
-
 // Notice is something that an operator should know and can change, or "": a UDP
 // receive buffer that is too small, with the command that raises it.
 func (s *Server) Notice() string {

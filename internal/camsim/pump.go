@@ -295,13 +295,12 @@ func (s *showing) reports(u Unit, shift int64) error {
 // pump shows a film to one session of a Server.
 type pump struct {
 	film
-	conn *gortsplib.ServerConn
 	end  chan struct{}
 	once sync.Once
 }
 
 func newPump(s *Server, ss *gortsplib.ServerSession, c *gortsplib.ServerConn) *pump {
-	p := &pump{conn: c, end: make(chan struct{})}
+	p := &pump{end: make(chan struct{})}
 	p.film = film{material: s.conf.Material, second: s.conf.Second, faults: s.conf.Faults, epoch: s.started, done: p.end,
 		out: sessionSink{ss, c}}
 	return p

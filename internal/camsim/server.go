@@ -46,13 +46,12 @@ type ServerConfig struct {
 
 // Server plays cameras until Close. Its methods may be called at once.
 type Server struct {
-	conf     ServerConfig
-	rtsp     *gortsplib.Server
-	auth     *auth.Validator
-	started  time.Time
-	addr     net.Addr
-	sessions atomic.Int64
-	total    atomic.Int64
+	conf    ServerConfig
+	rtsp    *gortsplib.Server
+	auth    *auth.Validator
+	started time.Time
+	addr    net.Addr
+	total   atomic.Int64
 
 	mu      sync.Mutex
 	streams map[string]*gortsplib.ServerStream
@@ -167,24 +166,8 @@ func (s *Server) path(i int) string {
 	return s.conf.Path
 }
 
-// Playing is the number of sessions that media is being sent to.
-func (s *Server) Playing() int { return int(s.sessions.Load()) }
-
 // Plays is how often a session has begun to play since the start.
 func (s *Server) Plays() int { return int(s.total.Load()) }
-
-// DropAll ends all connections that play, without a word.
-func (s *Server) DropAll() {
-	s.mu.Lock()
-	var conns []*gortsplib.ServerConn
-	for _, p := range s.pumps {
-		conns = append(conns, p.conn)
-	}
-	s.mu.Unlock()
-	for _, c := range conns {
-		c.Close()
-	}
-}
 
 // Close ends everything and returns when it has. Twice is fine.
 func (s *Server) Close() error {
@@ -286,12 +269,8 @@ func (h handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, 
 	}
 	p := newPump(s, ctx.Session, ctx.Conn)
 	s.pumps[ctx.Session] = p
-	s.sessions.Add(1)
 	s.total.Add(1)
-	s.wg.Go(func() {
-		defer s.sessions.Add(-1)
-		p.run()
-	})
+	s.wg.Go(func() { _ = p.run() })
 	return status(base.StatusOK), nil
 }
 

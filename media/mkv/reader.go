@@ -80,9 +80,6 @@ func NewReader(r io.Reader) *Reader {
 // Damaged counts blocks that were left out because they could not be read.
 func (r *Reader) Damaged() int { return r.damaged }
 
-// Offset is how many bytes of the stream have been taken.
-func (r *Reader) Offset() int64 { return r.offset }
-
 // Next returns what comes next. The tracks of video without CodecPrivate are announced
 // when its first picture has come, so that parameter sets within it are known; where it
 // brings none, the codec has no configuration, and the tracks are announced again when

@@ -39,8 +39,8 @@ func (n Name) Key() string {
 	return fmt.Sprintf("seg/%s/%08d/%d-%04x-%016x-%016x.seg", n.Stream, n.Day, n.Level, n.Lane, n.First, n.Last)
 }
 
-// Prefix returns what the keys of all segments of stream begin with.
-func Prefix(stream string) string { return "seg/" + stream + "/" }
+// keysOf returns what the keys of all segments of stream begin with.
+func keysOf(stream string) string { return "seg/" + stream + "/" }
 
 // flaw says what is wrong with n, or "".
 func (n Name) flaw() string {
@@ -117,7 +117,7 @@ func List(ctx context.Context, b storage.Bucket, stream string) iter.Seq2[Found,
 	return func(yield func(Found, error) bool) {
 		prefix := "seg/"
 		if stream != "" {
-			prefix = Prefix(stream)
+			prefix = keysOf(stream)
 		}
 		for o, err := range b.List(ctx, prefix, "") {
 			if err != nil {

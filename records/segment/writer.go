@@ -298,9 +298,6 @@ func (w *Writer) seal(b []byte) ([]byte, error) {
 	return w.sealed, nil
 }
 
-// Size returns the bytes written so far and those of the open block, uncompressed.
-func (w *Writer) Size() int64 { return w.size + int64(len(w.rows)-blockHeadLen) }
-
 // Finish writes what is left and the footer. fault.Invalid: there is no record.
 func (w *Writer) Finish() (Info, error) {
 	if err := w.usable(); err != nil {

@@ -83,8 +83,8 @@ func (b *Bucket) Unwrap() storage.Bucket { return b.cfg.Bucket }
 // Retries counts the tries that failed and were repeated, over all calls.
 func (b *Bucket) Retries() int64 { return b.retries.Load() }
 
-// Final reports whether the same call would only fail again.
-func Final(err error) bool {
+// final reports whether the same call would only fail again.
+func final(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
@@ -105,7 +105,7 @@ type tries struct {
 // again waits after err and returns nil when it is time to try again, else the answer.
 func (t *tries) again(ctx context.Context, err error) error {
 	t.n++
-	if Final(err) || t.b.cfg.Attempts > 0 && t.n >= t.b.cfg.Attempts {
+	if final(err) || t.b.cfg.Attempts > 0 && t.n >= t.b.cfg.Attempts {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -260,7 +260,7 @@ func (r *reader) Read(p []byte) (int, error) {
 				r.n -= int64(n)
 			}
 		}
-		if err == nil || err == io.EOF || Final(err) {
+		if err == nil || err == io.EOF || final(err) {
 			return n, err
 		}
 		closed := r.body.Close()

@@ -9,17 +9,11 @@ import (
 // Builder puts an aggregate together. The zero value is an empty one; it is for one
 // goroutine, and after Reset for the next aggregate with the memory of the last.
 type Builder struct {
-	keys, hashes   map[string]uint64 // place in their tables
-	keyed, hashed  []byte            // the tables, encoded
-	records        []byte            // the records, encoded
-	count, payload int
+	keys, hashes  map[string]uint64 // place in their tables
+	keyed, hashed []byte            // the tables, encoded
+	records       []byte            // the records, encoded
+	count         int
 }
-
-// Len is the number of records added.
-func (b *Builder) Len() int { return b.count }
-
-// Payload is the sum of the bytes of data added.
-func (b *Builder) Payload() int { return b.payload }
 
 // Size is the number of bytes that Append will append; 0 for an empty aggregate.
 func (b *Builder) Size() int {
@@ -43,11 +37,6 @@ func (b *Builder) SizeWith(r Record) int {
 		}
 	}
 	return n + 1 + protowire.SizeBytes(sizeOf(key, hash, r))
-}
-
-// Full reports whether r has no room within the limits of readers, whatever its size.
-func (b *Builder) Full() bool {
-	return b.count >= RecordsMax || len(b.keys) >= KeysMax || len(b.hashes) >= KeysMax
 }
 
 // Add adds r. The data is copied.
@@ -76,7 +65,7 @@ func (b *Builder) Add(r Record) {
 		out = protowire.AppendVarint(protowire.AppendTag(out, fieldHashIndex, protowire.VarintType), hash)
 	}
 	b.records = protowire.AppendBytes(protowire.AppendTag(out, fieldData, protowire.BytesType), r.Data)
-	b.count, b.payload = b.count+1, b.payload+len(r.Data)
+	b.count++
 }
 
 // Append appends the aggregate to dst: Size bytes. An empty aggregate is nothing.
@@ -96,7 +85,7 @@ func (b *Builder) Reset() {
 	clear(b.keys)
 	clear(b.hashes)
 	b.keyed, b.hashed, b.records = b.keyed[:0], b.hashed[:0], b.records[:0]
-	b.count, b.payload = 0, 0
+	b.count = 0
 }
 
 // sizeOf is the length of an encoded Record, without its tag and length.
