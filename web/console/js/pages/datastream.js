@@ -60,7 +60,7 @@ function Consumers({ s }) {
   const shared = (s.shards || []).filter((x) => x.open && x.behind_s !== undefined);
   const far = Math.max(0, ...shared.map((x) => x.behind_s));
   return html`<div class="card"><div class="pad"><h2 class="h">Consumers</h2>${!list.length && html`<p class="mut small">None is registered.${shared.length ? '' : ' Readers without a registration share each shard\'s 2 MiB and 5 reads a second.'}</p>`}
-    ${shared.length > 0 && html`<p class="mut small">The last read of any shard was ${far < 1 ? 'at its newest record' : `${span(far * 1000)} behind its newest record`}.</p>`}</div>
+    ${shared.length > 0 && html`<p class="mut small">The last read of any open shard was ${far < 1 ? 'at its newest record' : `${span(far * 1000)} behind its newest record`}.</p>`}</div>
     ${list.length > 0 && html`<div class="scroll"><table><thead><tr><th>Consumer</th><th>State</th><th class="num">Behind</th><th class="num hidem">Shards</th><th class="num hidem">Last read</th></tr></thead><tbody>
       ${list.map((c) => { const seen = instant(c.seen); return html`<tr key=${c.arn}><td><b>${c.name}</b></td><td class="nw"><span class="row" style=${{ gap: '7px', flexWrap: 'nowrap' }}><${Dot} tone=${c.behind_s > 60 ? 'warn' : c.seen ? 'ok' : 'off'} />${c.status.toLowerCase()}</span></td>
         <td class="num nw">${c.behind_s === undefined ? '–' : c.behind_s < 1 ? 'at the newest' : span(c.behind_s * 1000)}</td><td class="num hidem">${c.shards || '–'}</td><td class="num hidem nw">${Number.isFinite(seen) ? html`<${Time} at=${seen}>${when(seen, now.value)}</${Time}>` : 'not since the start'}</td></tr>`; })}</tbody></table></div>`}</div>`;
