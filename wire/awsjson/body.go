@@ -11,8 +11,9 @@ import (
 	"unsafe"
 )
 
-// Buffers come in powers of two between these, each size with a pool of its own; what
-// is larger is left to the garbage collector.
+// Buffers come in powers of two between these and in one and a half of each, each size with
+// a pool of its own; what is larger is left to the garbage collector. 500 records of 1 KiB
+// are 0.7 MB as JSON and 0.5 MB decoded: in powers of two alone both would take 1 MiB.
 const (
 	bufferMin = 10 // 1 KiB
 	bufferMax = 25 // 32 MiB
@@ -20,29 +21,50 @@ const (
 
 // pools lends buffers.
 type pools struct {
-	sizes [bufferMax - bufferMin + 1]sync.Pool
+	sizes [2*(bufferMax-bufferMin) + 1]sync.Pool
+}
+
+// sizeOf is what the buffers of a class hold.
+func sizeOf(class int) int {
+	if class%2 == 0 {
+		return 1 << (bufferMin + class/2)
+	}
+	return 3 << (bufferMin + class/2 - 1)
+}
+
+// classOf is the class of the largest buffers that fit into n bytes; -1: none does.
+func classOf(n int) int {
+	k := bits.Len(uint(n)) - 1
+	if k < bufferMin {
+		return -1
+	}
+	class := 2 * (k - bufferMin)
+	if n >= 3<<(k-1) {
+		class++
+	}
+	return class
 }
 
 // get returns an empty buffer with room for n bytes.
 func (p *pools) get(n int) []byte {
-	class := max(bits.Len(uint(max(n, 1)-1)), bufferMin)
-	if class > bufferMax {
+	class := classOf(max(n, 1)-1) + 1 // the smallest that n fits into
+	if class >= len(p.sizes) {
 		return make([]byte, 0, n)
 	}
-	if b, ok := p.sizes[class-bufferMin].Get().(*byte); ok {
-		return unsafe.Slice(b, 1<<class)[:0]
+	if b, ok := p.sizes[class].Get().(*byte); ok {
+		return unsafe.Slice(b, sizeOf(class))[:0]
 	}
-	return make([]byte, 0, 1<<class)
+	return make([]byte, 0, sizeOf(class))
 }
 
 // put takes back a buffer of get, or one that grew out of it. The pools hold a buffer by
 // its first byte, whose class says the rest: a slice would be allocated anew each time.
 func (p *pools) put(b []byte) {
-	class := bits.Len(uint(cap(b))) - 1
-	if class < bufferMin || class > bufferMax {
+	class := classOf(cap(b))
+	if class < 0 || class >= len(p.sizes) {
 		return
 	}
-	p.sizes[class-bufferMin].Put(unsafe.SliceData(b))
+	p.sizes[class].Put(unsafe.SliceData(b))
 }
 
 var (

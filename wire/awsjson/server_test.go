@@ -58,7 +58,7 @@ func TestLargeBodies(t *testing.T) {
 func TestBudget(t *testing.T) {
 	gate, held := make(chan struct{}), make(chan struct{})
 	s := toyServer(t, func(c *Config) {
-		c.Budget = 5000
+		c.Budget = 4000
 		c.Authenticate = func(ctx context.Context, _ *Call, body []byte) (context.Context, error) {
 			if len(body) > 1000 {
 				close(held)
