@@ -251,8 +251,10 @@ func (o *owner) each(ctx context.Context, sh *shard, e *ext, check bool, yield f
 		}
 		o.store.met.lane.Inc()
 	}
+	var h header // one for all: yield keeps none
 	for len(b) > 0 {
-		h, err := parseHeader(b)
+		var err error
+		h, err = parseHeader(b)
 		if err == nil && h.size > len(b) {
 			err = flaw("an entry is cut short")
 		}
