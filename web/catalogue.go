@@ -142,6 +142,9 @@ func changeStream(c *call) error {
 	}
 	st, err := c.s.c.Catalogue.Update(c.r.Context(), c.stream.Account, c.stream.Name, func(st *streams.Stream) error {
 		if body.Retention != nil {
+			if *body.Retention == "" { // a form that was not filled in must not shorten what is kept
+				return fault.New(fault.Invalid, "change stream", st.Name, "retention is empty").WithHint("leave it out, or write 36h or 30d")
+			}
 			d, err := retention(*body.Retention)
 			if err != nil {
 				return err

@@ -40,7 +40,9 @@ func (s *Server) find(ctx context.Context, st streams.Stream, q question) (*fram
 			if head, ok = log.Last(ctx); !ok {
 				return nil, errNothing(st)
 			}
-		} else if head, err = playback.Before(ctx, log, at); err != nil {
+		} else if head, err = playback.Before(ctx, log, at); fault.Is(err, fault.NotFound) {
+			return nil, errNothing(st) // sound, perhaps
+		} else if err != nil {
 			return nil, err
 		}
 		f, err := log.Read(ctx, head.Number)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -78,6 +79,17 @@ func TestAStillShowsTheFrameAtOrBeforeTheInstant(t *testing.T) {
 	}
 	if res, _ := playtest.Get(t, h, at(playtest.Epoch.Add(-time.Second))); res.StatusCode != 404 {
 		t.Errorf("before everything: %s", res.Status)
+	}
+}
+
+func TestAStreamOfSoundHasNoPictureAndSaysSo(t *testing.T) {
+	rig := playtest.Open(t)
+	rig.Record(playtest.Make(t, playtest.Sound, 5*time.Second))
+	h, _ := serve(t, rig, Config{})
+	for _, target := range []string{"/still.jpg", at(rig.Clock.Now())} {
+		if res, body := playtest.Get(t, h, target); res.StatusCode != 404 || !strings.Contains(string(body), "no picture") {
+			t.Errorf("%s: %s %s", target, res.Status, body)
+		}
 	}
 }
 
