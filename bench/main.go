@@ -343,15 +343,24 @@ func (b *bench) floor(ctx context.Context) (*server, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
+	if !listens(ctx, s.rtsp) {
+		return nil, errors.New("the floor did not listen")
+	}
+	return s, nil
+}
+
+// listens waits for as long as a start may take until somebody listens at address.
+func listens(ctx context.Context, address string) bool {
 	for range 1000 {
-		if c, err := net.Dial("tcp", s.rtsp); err == nil {
-			return s, c.Close()
+		if c, err := net.Dial("tcp", address); err == nil {
+			_ = c.Close() // that it came was all
+			return true
 		}
 		if !sleep(ctx, 5*time.Millisecond) {
 			break
 		}
 	}
-	return nil, errors.New("the floor did not listen")
+	return false
 }
 
 // startUp measures from the start of the process to the first 200 of /readyz.

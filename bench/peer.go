@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // peerConfig is MediaMTX with its defaults, on loopback: only what takes and serves the
@@ -67,13 +65,8 @@ func (b *bench) startPeer(ctx context.Context, record, remux bool) (*server, err
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for range 1000 {
-		if c, err := net.Dial("tcp", s.rtsp); err == nil {
-			return s, c.Close()
-		}
-		if !sleep(ctx, 5*time.Millisecond) {
-			break
-		}
+	if listens(ctx, s.rtsp) {
+		return s, nil
 	}
 	s.end()
 	said, _ := os.ReadFile(log.Name())

@@ -31,6 +31,13 @@ func servedDemo(t *testing.T, withDemo bool, change ...func(*config)) (d *daemon
 	if err != nil {
 		t.Fatal(err)
 	}
+	runs(t, d)
+	return d, asKey(t, d, "--admin")
+}
+
+// runs runs d until the test ends, then closes it.
+func runs(t *testing.T, d *daemon) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- d.run(ctx) }()
@@ -41,7 +48,6 @@ func servedDemo(t *testing.T, withDemo bool, change ...func(*config)) (d *daemon
 		}
 		d.close()
 	})
-	return d, asKey(t, d, "--admin")
 }
 
 // asKey runs client commands with a key of its own.

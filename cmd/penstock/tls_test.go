@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
@@ -35,16 +34,7 @@ func secured(t *testing.T) (d *daemon, printed string, client *http.Client) {
 	}
 	var out bytes.Buffer
 	d.greet(t.Context(), &out)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- d.run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		d.close()
-	})
+	runs(t, d)
 	fingerprint := regexp.MustCompile(`SHA-256 ([0-9A-F:]{95})\n`).FindStringSubmatch(out.String())
 	if fingerprint == nil {
 		t.Fatalf("no fingerprint in\n%s", out.String())

@@ -161,16 +161,7 @@ func TestEveryCutOfTheBytesGivesTheSame(t *testing.T) {
 		var up bytes.Buffer
 		for b := []byte(text); len(b) > 0; {
 			n := min(size, len(b))
-			c.parse(b[:n], time.Time{})
-			for {
-				had := len(c.up)
-				up.Write(c.up)
-				c.up = nil
-				c.parse(nil, time.Time{})
-				if had == 0 && len(c.up) == 0 {
-					break
-				}
-			}
+			feed(c, b[:n], &up)
 			b = b[n:]
 		}
 		if got := fmt.Sprint(k.frames); got != "[0:one 1:"+long+" 0: 0:two]" {
@@ -361,22 +352,27 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// feed parses b and appends what goes up for it.
+func feed(c *Conn, b []byte, up *bytes.Buffer) {
+	c.parse(b, time.Time{})
+	for {
+		had := len(c.up)
+		up.Write(c.up)
+		c.up = nil
+		c.parse(nil, time.Time{})
+		if had == 0 && len(c.up) == 0 {
+			return
+		}
+	}
+}
+
 // drive parses b in pieces and returns what went up, with the final error.
 func drive(k *taker, b []byte, size int) string {
 	c := bare(k)
 	var up bytes.Buffer
 	for len(b) > 0 && c.err == nil {
 		n := min(size, len(b))
-		c.parse(b[:n], time.Time{})
-		for {
-			had := len(c.up)
-			up.Write(c.up)
-			c.up = nil
-			c.parse(nil, time.Time{})
-			if had == 0 && len(c.up) == 0 {
-				break
-			}
-		}
+		feed(c, b[:n], &up)
 		if len(c.rest) > HeaderMax+FrameMax+4 {
 			panic("it holds too much")
 		}

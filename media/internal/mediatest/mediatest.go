@@ -331,3 +331,48 @@ func Same(t testing.TB, got, want Clip, id media.TrackID, slack time.Duration) {
 		}
 	}
 }
+
+// EachCodec runs f, as a subtest of its own, with a clip of every codec that all
+// containers carry.
+func EachCodec(t *testing.T, f func(t *testing.T, c Clip)) {
+	for name, args := range map[string]string{"h264": H264, "h265": H265, "av1": AV1, "aac": AAC, "opus": Opus, "h264+aac": Both} {
+		t.Run(name, func(t *testing.T) { f(t, Encode(t, args)) })
+	}
+	t.Run("pcmu", func(t *testing.T) { f(t, G711(true)) })
+	t.Run("pcma", func(t *testing.T) { f(t, G711(false)) })
+}
+
+// SameTracks fails unless got has want's codecs and samples; slack is what times may be
+// off by.
+func SameTracks(t *testing.T, got, want Clip, slack time.Duration) {
+	t.Helper()
+	for i, track := range want.Tracks {
+		Same(t, got, want, track.ID, slack)
+		if !media.EqualCodecs(got.Tracks[i].Codec, track.Codec) {
+			t.Errorf("codec of track %d came back as %x, was %x", track.ID, got.Tracks[i].Codec.Private(), track.Codec.Private())
+		}
+	}
+}
+
+// Plays fails unless ffmpeg decodes every frame of c's first track from the file name, and
+// ffprobe finds as many packets in it as c has samples. It returns the packets.
+func Plays(t *testing.T, name string, c Clip) []Packet {
+	t.Helper()
+	kind, want := "a", 0
+	if c.Tracks[0].Codec.Kind() == media.Video {
+		kind = "v"
+	}
+	for _, s := range c.Samples {
+		if s.Track == c.Tracks[0].ID {
+			want++
+		}
+	}
+	if got := Frames(t, name, kind); got != want {
+		t.Errorf("ffmpeg decodes %d frames, want %d", got, want)
+	}
+	packets := Packets(t, name)
+	if len(packets) != len(c.Samples) {
+		t.Fatalf("ffprobe finds %d packets, want %d", len(packets), len(c.Samples))
+	}
+	return packets
+}
