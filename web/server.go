@@ -47,7 +47,7 @@ import (
 const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 32 << 10
+	maxHeaderBytes = 16 << 10
 	// DefaultMaxConns bounds open connections: each costs about 20 kB here, so the
 	// default stays under 200 MB whoever calls.
 	DefaultMaxConns = 8192
