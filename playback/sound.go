@@ -43,6 +43,16 @@ func (s *Sound) Plain() *Sound {
 	return s
 }
 
+// Restart says that samples are missing on purpose before the next ones. It returns s.
+func (s *Sound) Restart() *Sound {
+	if s != nil {
+		for _, c := range s.coders {
+			c.Restart()
+		}
+	}
+	return s
+}
+
 // Coder is what a track's samples go through; nil: nothing.
 func (s *Sound) Coder(id media.TrackID) *flac.Coder {
 	if s != nil {
@@ -55,8 +65,9 @@ func (s *Sound) Coder(id media.TrackID) *flac.Coder {
 	return nil
 }
 
-// Samples returns in with its G.711 as FLAC, in the same order. in does not change; what
-// is returned holds until the next call.
+// Samples returns in with its G.711 as FLAC, in the same order, and silence where packets
+// are missing. in, which follows what came before, does not change; what is returned holds
+// until the next call.
 func (s *Sound) Samples(in []media.Sample) []media.Sample {
 	if s == nil {
 		return in

@@ -217,6 +217,56 @@ func TestLongPacketsBecomeEvenBlocks(t *testing.T) {
 	}
 }
 
+func TestGapsAreSilence(t *testing.T) {
+	octets := sounds(1600)["loud tone"]
+	for _, plain := range []bool{false, true} {
+		coder, _ := NewCoder(track(true, 8000, 1))
+		coder.Plain = plain
+		var got, want []byte
+		next := int64(0)
+		for i, p := range packets(octets, 160) {
+			at := int64(i) * 160
+			switch i {
+			case 2, 3: // lost
+				continue
+			case 5:
+				at += 20 // 2.5 ms late: no gap
+			case 7: // 1.25 s are missing: more than two blocks
+				at += 10_000
+			case 8: // 11 s are missing: no loss of packets
+				at += 98_000
+			case 9:
+				at += 99_000
+				coder.Restart()
+			}
+			sizes := map[int64]int{}
+			other := *coder
+			for dts, n := range other.Sizes(at, len(p)) {
+				sizes[dts] = n
+			}
+			samples, _ := coder.Append(nil, nil, media.Sample{DTS: at, Data: p})
+			for _, s := range samples {
+				if s.DTS < next || plain && sizes[s.DTS] != len(s.Data) || len(sizes) != len(samples) {
+					t.Fatalf("packet %d: a frame of %d bytes at %d, want %v after %d", i, len(s.Data), s.DTS, sizes, next)
+				}
+				next = s.DTS + 1
+				pcm, _ := read(t, s.Data)
+				got = append(got, pcm...)
+			}
+			switch i {
+			case 4:
+				want = append(want, make([]byte, 2*320)...)
+			case 7:
+				want = append(want, make([]byte, 2*10_000)...)
+			}
+			want = append(want, decode(true, p)...)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("plain %v: %d bytes of PCM are not %d", plain, len(got), len(want))
+		}
+	}
+}
+
 func TestWhatIsNotG711IsRefused(t *testing.T) {
 	for _, c := range []media.Codec{&media.Opus{Channels: 1}, &media.G711{SampleRate: 8000, Channels: 9}, &media.G711{SampleRate: 8000}} {
 		if _, ok := NewCoder(media.Track{ID: 1, Timescale: 1, Codec: c}); ok {

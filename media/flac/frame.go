@@ -25,10 +25,10 @@ const (
 	riceMost    = 14 // 15 escapes (§9.2.7.1)
 )
 
-// frame appends a frame of the samples in octets, channels interleaved.
-func (c *Coder) frame(b []byte, number uint64, octets []byte) []byte {
+// frame appends a frame of the n samples in octets, channels interleaved, or of silence
+// where there are none.
+func (c *Coder) frame(b []byte, number uint64, n int, octets []byte) []byte {
 	start := len(b)
-	n := len(octets) / c.channels
 	b = append(b, 0xff, 0xf9, byte(sizeCode(n))<<4|rateCode(c.rate), byte(c.channels-1)<<4|4<<1)
 	b = appendNumber(b, number)
 	if n > 256 {
@@ -38,7 +38,7 @@ func (c *Coder) frame(b []byte, number uint64, octets []byte) []byte {
 	b = append(b, crc8(b[start:]))
 	w := bitWriter{b: b}
 	for ch := range c.channels {
-		c.pcm = c.pcm[:0]
+		c.pcm = append(c.pcm[:0], make([]int32, n-len(octets)/c.channels)...)
 		for i := ch; i < len(octets); i += c.channels {
 			c.pcm = append(c.pcm, int32(c.law[octets[i]]))
 		}

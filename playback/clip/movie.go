@@ -257,6 +257,7 @@ func (b *builder) place(f *fragments.Fragment, from, to int) {
 
 // append takes over the samples and the range of data that holds them.
 func (b *builder) append(f *fragments.Fragment, from, to int) {
+	b.sound.Restart() // each piece is read by itself
 	p := piece{number: f.Number, at: b.data, first: int32(from), end: int32(to)}
 	for _, n := range f.Sizes[:from] {
 		p.from += int64(n)

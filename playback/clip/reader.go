@@ -103,7 +103,7 @@ func (r *reader) media(p piece) (io.ReaderAt, error) {
 		return nil, err
 	}
 	data := make([]byte, 0, p.size)
-	for _, s := range r.sound.Samples(f.Samples[p.first:p.end]) {
+	for _, s := range r.sound.Restart().Samples(f.Samples[p.first:p.end]) {
 		data = append(data, s.Data...)
 	}
 	return bytes.NewReader(data), nil

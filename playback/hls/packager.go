@@ -152,6 +152,7 @@ func (p *packager) take(e streams.Event) error {
 	if e.Skipped > 0 {
 		p.s.c.Metrics.Skipped.Add(float64(e.Skipped))
 		p.cut.broken()
+		p.sound.Restart()
 	}
 	if e.Fragment != nil {
 		p.cut.fragment(e.Fragment.Number)

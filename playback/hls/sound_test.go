@@ -53,6 +53,30 @@ func TestG711IsHeardOnDemandSampleBySample(t *testing.T) {
 	}
 }
 
+// Browsers play frames one after another: where packets are missing the next would come
+// too early, and sound would run away from its pictures.
+func TestLostG711IsSilence(t *testing.T) {
+	src := playtest.Make(t, playtest.Silent, 9*time.Second).WithG711(true).
+		Losing(500*time.Millisecond, 520*time.Millisecond, 3*time.Second, 3700*time.Millisecond, 5*time.Second, 5060*time.Millisecond)
+	before, after := split(src, 2500*time.Millisecond)
+	h := openTheatre(t, playtest.Open(t), Config{})
+	session := h.Publish(src.Tracks)
+	h.Play(session, before)
+	h.list("live.m3u8")
+	h.Play(session, after)
+	m := h.caughtUp()
+	want := src.PCM()
+	live := append(segments(m), parts(m)[len(parts(m))-len(m.Parts):]...)
+	if got := playtest.PCM(t, h.fetch(m, live), ".mp4"); len(got) < 16_000*8 || !bytes.HasPrefix(want, got) {
+		t.Errorf("live: %d bytes of PCM are not the first of the source's %d", len(got), len(want))
+	}
+	h.End(session, nil)
+	m = h.list("vod.m3u8?start=-1h")
+	if got := playtest.PCM(t, h.fetch(m, segments(m)), ".mp4"); !bytes.Equal(got, want) {
+		t.Errorf("on demand: %d bytes of PCM are not the source's %d", len(got), len(want))
+	}
+}
+
 func TestG711AloneIsAStream(t *testing.T) {
 	all := playtest.Make(t, playtest.Silent, 7*time.Second).WithG711(true)
 	src := playtest.Source{Tracks: all.Tracks[1:], Samples: all.Of(2), Length: all.Length}

@@ -140,6 +140,7 @@ func (s *subscription) take(e streams.Event) error {
 		if err := s.flush(); err != nil {
 			return err
 		}
+		s.sound.Restart()
 		s.k.s.c.Metrics.Skipped.Add(float64(e.Skipped))
 		s.k.text(message{Type: "skipped", ID: int(s.id), Samples: e.Skipped})
 	}

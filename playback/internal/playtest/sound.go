@@ -38,6 +38,26 @@ func (s Source) WithG711(muLaw bool) Source {
 	return out
 }
 
+// Losing returns s without the packets of G.711 that started in any of the stretches
+// [from, to), given in pairs.
+func (s Source) Losing(stretches ...time.Duration) Source {
+	out := Source{Tracks: s.Tracks, Length: s.Length}
+	out.Samples = slices.DeleteFunc(slices.Clone(s.Samples), func(x media.Sample) bool {
+		track, _ := media.FindTrack(s.Tracks, x.Track)
+		if _, ok := track.Codec.(*media.G711); !ok {
+			return false
+		}
+		at := track.Duration(x.DTS)
+		for i := 0; i+1 < len(stretches); i += 2 {
+			if at >= stretches[i] && at < stretches[i+1] {
+				return true
+			}
+		}
+		return false
+	})
+	return out
+}
+
 // CompareG711 is Compare of a fragmented MP4 with a source that has G.711: its pictures
 // must be want's, and its sound FLAC, a frame a packet at the packet's time, of which
 // ffmpeg makes exactly the PCM that the source is.
@@ -72,14 +92,20 @@ func CompareG711(t testing.TB, file []byte, want Source) {
 	Compare(t, got, want)
 }
 
-// PCM is the G.711 of s as 16-bit little-endian PCM, by a decoder that is not ours.
+// PCM is the G.711 of s as 16-bit little-endian PCM, by a decoder that is not ours, with
+// zeros where packets are missing.
 func (s Source) PCM() (pcm []byte) {
+	next := int64(-1)
 	for _, x := range s.Samples {
 		track, _ := media.FindTrack(s.Tracks, x.Track)
 		law, ok := track.Codec.(*media.G711)
 		if !ok {
 			continue
 		}
+		if next >= 0 {
+			pcm = append(pcm, make([]byte, 2*(x.DTS-next))...)
+		}
+		next = x.DTS + int64(len(x.Data))
 		if law.MuLaw {
 			var m g711.Mulaw
 			m.Unmarshal(x.Data)
