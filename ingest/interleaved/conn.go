@@ -39,10 +39,10 @@ type Conn struct {
 	up      []byte    // bytes for Read to return before it looks at anything else
 	room    int       // bytes that Read may return yet, when bounded
 	bounded bool
-	rest    []byte    // came, but not taken apart yet
-	coming  []byte    // what came behind the frame that the handler is looking at
-	err     error     // final
-	reading []byte    // buffer for connections without raw
+	rest    []byte // came, but not taken apart yet
+	coming  []byte // what came behind the frame that the handler is looking at
+	err     error  // final
+	reading []byte // buffer for connections without raw
 }
 
 // looking is one look of the poller at a connection.

@@ -67,6 +67,7 @@ func find(t *testing.T, r Report, rung string) Step {
 }
 
 func TestLadderOfAGoodCamera(t *testing.T) {
+	t.Parallel()
 	s := serve(t, camsim.ServerConfig{Auth: camsim.Digest, Username: "u", Password: "p@ss/word", Faults: camsim.Faults{ClockOffset: 500 * time.Millisecond}})
 	jpeg := []byte("jpeg")
 	rep := probe(t, Config{Picture: func(_ context.Context, tr media.Track, k media.Sample) ([]byte, error) {
@@ -145,6 +146,7 @@ func TestEachBrokenRungSaysWhatToDo(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	clip := camsim.Record(camsim.NewDemo(), 4*time.Second)
 	t.Run("clock far off", func(t *testing.T) {
+		t.Parallel()
 		s := serve(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{ClockOffset: -time.Hour}})
 		rep := probe(t, Config{}, Request{URL: s.URL(0)})
 		if st := find(t, rep, ClockRung); !rep.OK || st.OK || !strings.Contains(st.Try, "NTP") || !strings.Contains(st.Detail, "behind") {
@@ -152,6 +154,7 @@ func TestWarnings(t *testing.T) {
 		}
 	})
 	t.Run("no sender reports", func(t *testing.T) {
+		t.Parallel()
 		s := serve(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{NoSenderReports: true}})
 		rep := probe(t, Config{Watch: 3 * time.Second}, Request{URL: s.URL(0)})
 		if st := find(t, rep, ClockRung); !rep.OK || !st.OK || rep.HasClock {
@@ -159,6 +162,7 @@ func TestWarnings(t *testing.T) {
 		}
 	})
 	t.Run("one key frame only", func(t *testing.T) {
+		t.Parallel()
 		s := serve(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{NoKeyFrames: true}})
 		rep := probe(t, Config{Watch: 3 * time.Second}, Request{URL: s.URL(0)})
 		if st := find(t, rep, KeyFrame); !rep.OK || !strings.Contains(st.Try, "key frame interval") {
@@ -166,6 +170,7 @@ func TestWarnings(t *testing.T) {
 		}
 	})
 	t.Run("no key frame at all", func(t *testing.T) {
+		t.Parallel()
 		s := serve(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{NoKeyFrames: true, MidGOP: true}})
 		rep := probe(t, Config{Watch: 4 * time.Second}, Request{URL: s.URL(0)})
 		st := find(t, rep, KeyFrame)

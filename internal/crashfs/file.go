@@ -193,25 +193,7 @@ func (h *handle) Sync() error {
 
 // Truncate sets the size.
 func (h *handle) Truncate(size int64) error {
-	v, err := h.f.begin(Op{Kind: Truncate, Name: h.name, Off: size})
-	if err != nil {
-		return pathError("truncate", h.name, err)
-	}
-	if err := h.lock(); err != nil {
-		return pathError("truncate", h.name, err)
-	}
-	defer h.unlock()
-	switch {
-	case !h.write || size < 0:
-		err = syscall.EINVAL
-	case v.fail != nil:
-		err = v.fail
-	case h.f.d.fits(h.n, size) < size:
-		err = syscall.ENOSPC
-	default:
-		h.f.d.edit(h.n, &edit{size: size})
-	}
-	return pathError("truncate", h.name, v.result(h.f, err))
+	return h.resize(Truncate, "truncate", size, func() { h.f.d.edit(h.n, &edit{size: size}) })
 }
 
 // Size returns the size as processes see it.
@@ -225,12 +207,20 @@ func (h *handle) Size() (int64, error) {
 
 // Allocate reserves space without changing the size.
 func (h *handle) Allocate(size int64) error {
-	v, err := h.f.begin(Op{Kind: Allocate, Name: h.name, Off: size})
+	return h.resize(Allocate, "allocate", size, func() {
+		h.f.d.change(h.n, func() { h.n.alloc = max(h.n.alloc, size) })
+	})
+}
+
+// resize does what wants room for size bytes: with the lock held, and if no fault stands
+// against it.
+func (h *handle) resize(kind Kind, verb string, size int64, do func()) error {
+	v, err := h.f.begin(Op{Kind: kind, Name: h.name, Off: size})
 	if err != nil {
-		return pathError("allocate", h.name, err)
+		return pathError(verb, h.name, err)
 	}
 	if err := h.lock(); err != nil {
-		return pathError("allocate", h.name, err)
+		return pathError(verb, h.name, err)
 	}
 	defer h.unlock()
 	switch {
@@ -241,9 +231,9 @@ func (h *handle) Allocate(size int64) error {
 	case h.f.d.fits(h.n, size) < size:
 		err = syscall.ENOSPC
 	default:
-		h.f.d.change(h.n, func() { h.n.alloc = max(h.n.alloc, size) })
+		do()
 	}
-	return pathError("allocate", h.name, v.result(h.f, err))
+	return pathError(verb, h.name, v.result(h.f, err))
 }
 
 // Close closes the file; it syncs nothing. The second call is fs.ErrClosed.
