@@ -39,6 +39,7 @@ type Conn struct {
 	up      []byte    // bytes for Read to return before it looks at anything else
 	room    int       // bytes that Read may return yet, when bounded
 	bounded bool
+	until   time.Time // that Read may return any, when bounded
 	rest    []byte // came, but not taken apart yet
 	coming  []byte // what came behind the frame that the handler is looking at
 	err     error  // final
@@ -88,17 +89,18 @@ func (c *Conn) Allow(silence time.Duration) {
 	c.poller.guard(c)
 }
 
-// Bound lets Read return no more than most bytes from now on, and then end the
-// connection; 0: as many as come. What a peer says before it has proved who it is must
-// not fill the memory of whoever takes its messages apart.
-func (c *Conn) Bound(most int) {
+// Bound lets Read return no more than most bytes from now on, and none when some time is
+// over, and then end the connection; 0: as many as come. What a peer says before it has
+// proved who it is must not fill the memory of whoever takes its messages apart, nor hold
+// a place for ever with a byte now and then.
+func (c *Conn) Bound(most int, within time.Duration) {
 	c.mu.Lock()
-	c.room, c.bounded = most, most > 0
+	c.room, c.bounded, c.until = most, most > 0, c.poller.clock.Now().Add(within)
 	c.mu.Unlock()
 }
 
-// errTalks ends a connection that says more than Bound lets it.
-var errTalks = errors.New("too many words before a sign-in")
+// errTalks ends a connection that says more than Bound lets it, or takes longer.
+var errTalks = errors.New("too many words before a sign-in, or too slow ones")
 
 // patience is how long the connection may be silent.
 func (c *Conn) patience() time.Duration { return time.Duration(c.quiet.Load()) }
@@ -180,7 +182,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		if len(c.up) > 0 {
 			n := copy(p, c.up)
-			if c.room -= n; c.bounded && c.room < 0 {
+			if c.room -= n; c.bounded && (c.room < 0 || c.poller.clock.Now().After(c.until)) {
 				c.err = errTalks
 				c.mu.Unlock()
 				return 0, errTalks

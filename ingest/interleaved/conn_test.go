@@ -58,9 +58,12 @@ func (k *taker) await(t *testing.T, n int) []string {
 }
 
 // pair is a tapped connection and its peer over loopback, with a running poller.
-func pair(t *testing.T) (*Conn, net.Conn) {
+func pair(t *testing.T) (*Conn, net.Conn) { return pairWith(t, Config{}) }
+
+func pairWith(t *testing.T, conf Config) (*Conn, net.Conn) {
 	t.Helper()
-	p := NewPoller(Config{Tick: 5 * time.Millisecond})
+	conf.Tick = 5 * time.Millisecond
+	p := NewPoller(conf)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = p.Run(ctx) }()

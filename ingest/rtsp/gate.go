@@ -84,7 +84,7 @@ func (g *gate) accept(ln net.Listener, secure *tls.Config) {
 		}
 		tapped := g.s.poller.Conn(c)
 		tapped.Allow(strangerTime)
-		tapped.Bound(strangerBytes)
+		tapped.Bound(strangerBytes, strangerLife)
 		select {
 		case g.conns <- tapped:
 		case <-g.done:

@@ -241,7 +241,7 @@ func (h *handler) authenticate(k *caller, req *base.Request, action Action, path
 	grant, err := h.s.c.Authenticator.Authenticate(h.ctx, ask)
 	if err == nil {
 		k.tap.Allow(knownTime)
-		k.tap.Bound(0)
+		k.tap.Bound(0, 0)
 		return grant, nil, nil
 	}
 	if fault.Is(err, fault.Unauthentic) {

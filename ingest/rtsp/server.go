@@ -22,6 +22,9 @@ import (
 const (
 	// strangerTime is how long a connection that has proved nothing may be silent.
 	strangerTime = 15 * time.Second
+	// strangerLife is how long it may go on without having proved anything, however much it
+	// has to say: people who are asked for a password come on a new connection.
+	strangerLife = time.Minute
 	// strangerBytes is how much it may say: the description of a camera with every codec has
 	// 10 KiB, and is sent twice when the first ANNOUNCE is asked for a password.
 	strangerBytes = 64 << 10
