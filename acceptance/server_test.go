@@ -361,7 +361,7 @@ func (s *server) fragments(name string) []head {
 	}
 }
 
-// probeFile counts packets of a media file and fails on any decoding error.
+// decodes counts the packets of a media file's picture and fails on any decoding error.
 func decodes(t testing.TB, file string) int {
 	t.Helper()
 	ffmpeg, ffprobe := repotest.Need(t, "ffmpeg"), repotest.Need(t, "ffprobe")

@@ -32,7 +32,8 @@ type mediaGrant struct {
 	sum      string // which token it is
 }
 
-// mediaActions are what a media token may be used for at most.
+// mediaAction says whether a media token may be used for an action at all, and whether it
+// reads what is recorded.
 func mediaAction(action Action) (allowed, recorded bool) {
 	switch action {
 	case GetMedia, GetHLS, GetDASH, DescribeStream:

@@ -24,7 +24,7 @@ const (
 	NoMedia             // described, and nothing in it that can be recorded
 	NoTransport         // 461: neither TCP nor UDP is accepted
 	NoPackets           // playing, and nothing comes
-	Silent              // media came, and then none for SilenceMax
+	Silent              // media came, and then none for as long as the puller waits
 	HungUp              // the camera ended the connection
 	Redirected          // moved to where we will not follow
 	Taken               // another producer holds the stream
