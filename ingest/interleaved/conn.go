@@ -1,6 +1,7 @@
 package interleaved
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -40,10 +41,10 @@ type Conn struct {
 	room    int       // bytes that Read may return yet, when bounded
 	bounded bool
 	until   time.Time // that Read may return any, when bounded
-	rest    []byte // came, but not taken apart yet
-	coming  []byte // what came behind the frame that the handler is looking at
-	err     error  // final
-	reading []byte // buffer for connections without raw
+	rest    []byte    // came, but not taken apart yet
+	coming  []byte    // what came behind the frame that the handler is looking at
+	err     error     // final
+	reading []byte    // buffer for connections without raw
 }
 
 // looking is one look of the poller at a connection.
@@ -56,9 +57,7 @@ type looking struct {
 // Tap makes frames go to h from now on instead of up through Read. It may be called
 // while a Read is under way, and before the peer sends its first frame.
 func (c *Conn) Tap(h Handler, t TapConfig) {
-	if t.Silence == 0 {
-		t.Silence = DefaultSilence
-	}
+	t.Silence = cmp.Or(t.Silence, DefaultSilence)
 	c.mu.Lock()
 	c.handler, c.tap, c.beat = h, t, c.poller.clock.Now()
 	c.quiet.Store(int64(t.Silence))

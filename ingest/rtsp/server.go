@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -62,27 +63,17 @@ func New(c Config) (*Server, error) {
 	if (c.TLSAddress != "") != (c.TLS != nil) {
 		return nil, fault.New(fault.Invalid, "configure rtsp", "", "TLSAddress and TLS go together")
 	}
-	if c.Address == "" {
-		c.Address = ":8554"
-	}
+	c.Address = cmp.Or(c.Address, ":8554")
 	if c.Connections <= 0 {
 		c.Connections = DefaultConnections
 	}
-	if c.PerAddress == 0 {
-		c.PerAddress = (c.Connections + 1) / 2
-	}
+	c.PerAddress = cmp.Or(c.PerAddress, (c.Connections+1)/2)
 	if c.Silence <= 0 {
 		c.Silence = interleaved.DefaultSilence
 	}
-	if c.Realm == "" {
-		c.Realm = "penstock"
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Realm = cmp.Or(c.Realm, "penstock")
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return &Server{c: c, log: c.Logger, pushes: map[*push]struct{}{}, players: map[*player]struct{}{},
 		poller: interleaved.NewPoller(interleaved.Config{Clock: c.Clock, Logger: c.Logger})}, nil
 }

@@ -71,12 +71,8 @@ func (b Bound) String() string {
 // New returns an empty Turnstile.
 func New(c Config) *Turnstile {
 	c.PerAddress = cmp.Or(c.PerAddress, (c.Total+Share-1)/Share)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
 	t := &Turnstile{c: c, from: map[netip.Addr]int{}}
 	if c.Registerer != nil {
 		for _, b := range []Bound{OfAll, OfAddress} {

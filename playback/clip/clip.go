@@ -15,6 +15,7 @@
 package clip
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"mime"
@@ -68,15 +69,9 @@ func New(c Config) (*Server, error) {
 	if c.Hub == nil {
 		return nil, fault.New(fault.Invalid, "configure clips", "", "Hub is missing")
 	}
-	if c.Clock == nil {
-		c.Clock = host.System{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = playback.NewMetrics(nil)
-	}
+	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Metrics = cmp.Or(c.Metrics, playback.NewMetrics(nil))
 	if c.Window <= 0 {
 		c.Window = 6 * time.Hour
 	}
