@@ -105,7 +105,7 @@ func agentCommand(t *terminal) *cobra.Command {
 			}
 			c, err := readConfig(file, t.env)
 			if err != nil {
-				return usageError{err}
+				return mistyped(cmd, err)
 			}
 			if endpoint != "" {
 				c.Agent.Endpoint = endpoint
@@ -119,7 +119,7 @@ func agentCommand(t *terminal) *cobra.Command {
 			}
 			a, err := newAgent(c, t, logger(c, t.err))
 			if err != nil {
-				return usageError{err}
+				return mistyped(cmd, err)
 			}
 			return runAgent(cmd.Context(), a, logger(c, t.err))
 		},

@@ -34,7 +34,7 @@ func serveCommand(t *terminal) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.settle(cmd, t.env)
 			if err != nil {
-				return usageError{err}
+				return mistyped(cmd, err)
 			}
 			return serve(cmd.Context(), t, c, f.demo, func() (config, error) { return f.settle(cmd, t.env) })
 		},

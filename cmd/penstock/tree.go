@@ -66,7 +66,11 @@ func each(cmd *cobra.Command, visit func(*cobra.Command)) {
 	visit(cmd)
 }
 
+// mistyped sends whoever typed cmd to its help, unless err knows better.
 func mistyped(cmd *cobra.Command, err error) error {
+	if fault.HintOf(err) != "" {
+		return usageError{err}
+	}
 	return usageError{&fault.Error{Kind: fault.Invalid, Err: err, Hint: cmd.CommandPath() + " --help"}}
 }
 
