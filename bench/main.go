@@ -163,54 +163,49 @@ func run(args []string) error {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	wants := func(what string) bool { return *only == "" || *only == what }
-	if wants("start") {
-		if err := b.startUp(ctx); err != nil {
-			return err
-		}
-	}
-	if wants("ingest") {
-		for _, text := range strings.Split(*counts, ",") {
-			n, rate, err := fleetOf(text)
-			if err != nil {
-				return err
+	part, section, _ := strings.Cut(*only, "/")
+	for _, what := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{
+		{"start", b.startUp},
+		{"ingest", func(ctx context.Context) error { return b.fleets(ctx, *counts) }},
+		{"small", func(ctx context.Context) error { return b.smallCameras(ctx, *small) }},
+		{"picture", b.pictures},
+		{"play", b.play},
+		{"history", b.history},
+		{"glass", b.glass},
+		{"records", func(ctx context.Context) error { return b.dataStreams(ctx, section) }},
+	} {
+		if part == "" || part == what.name {
+			if err := what.measure(ctx); err != nil {
+				return errors.Join(err, b.print())
 			}
-			if err := b.ingest(ctx, n, load{bitrate: int(rate * 1e6), fps: 25, gop: 50, audio: true}, fmt.Sprintf("%d x 1080p %.3g Mb/s", n, rate)); err != nil {
-				return err
-			}
-		}
-	}
-	if wants("small") && *small > 0 {
-		if err := b.ingest(ctx, *small, load{bitrate: 64_000, fps: 5, gop: 10}, fmt.Sprintf("%d x 64 kb/s", *small)); err != nil {
-			return err
-		}
-	}
-	if wants("picture") {
-		if err := b.pictures(ctx); err != nil {
-			return err
-		}
-	}
-	if wants("play") {
-		if err := b.play(ctx); err != nil {
-			return err
-		}
-	}
-	if wants("history") {
-		if err := b.history(ctx); err != nil {
-			return err
-		}
-	}
-	if wants("glass") {
-		if err := b.glass(ctx); err != nil {
-			return err
-		}
-	}
-	if part, section, _ := strings.Cut(*only, "/"); part == "" || part == "records" {
-		if err := b.dataStreams(ctx, section); err != nil {
-			return errors.Join(err, b.print())
 		}
 	}
 	return b.print()
+}
+
+// fleets measures each number of cameras that counts names.
+func (b *bench) fleets(ctx context.Context, counts string) error {
+	for text := range strings.SplitSeq(counts, ",") {
+		n, rate, err := fleetOf(text)
+		if err != nil {
+			return err
+		}
+		if err := b.ingest(ctx, n, load{bitrate: int(rate * 1e6), fps: 25, gop: 50, audio: true}, fmt.Sprintf("%d x 1080p %.3g Mb/s", n, rate)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// smallCameras measures n cameras that send little and connect at once; 0: none.
+func (b *bench) smallCameras(ctx context.Context, n int) error {
+	if n == 0 {
+		return nil
+	}
+	return b.ingest(ctx, n, load{bitrate: 64_000, fps: 5, gop: 10}, fmt.Sprintf("%d x 64 kb/s", n))
 }
 
 // fleetOf reads a number of cameras and their Mb/s.
