@@ -206,6 +206,7 @@ func (a *Authority) Bearer(ctx context.Context, token, remote string) (Principal
 		return Principal{}, err
 	}
 	a.touch(k.ID, remote)
+	proved(ctx)
 	return k.principal("bearer"), nil
 }
 

@@ -95,6 +95,7 @@ func (a *Authority) Media(ctx context.Context, token, remote string) (Principal,
 		a.gauges.failed("media")
 		return Principal{}, fault.Wrap(fault.Unauthentic, "check media token", "", err)
 	}
+	proved(ctx)
 	return p, nil
 }
 

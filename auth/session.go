@@ -129,6 +129,7 @@ func (a *Authority) Cookie(ctx context.Context, cookie, remote string) (Principa
 		return Principal{}, Session{}, ended
 	}
 	p.session, p.Expires = hash, s.expires
+	proved(ctx)
 	return p, Session{Cookie: newSecret(cookie), CSRF: a.csrf(hash), Expires: s.expires}, nil
 }
 

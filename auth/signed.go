@@ -37,6 +37,7 @@ func (a *Authority) SignedIn(ctx context.Context, r *http.Request, body []byte, 
 		return p, "", err
 	}
 	a.touchAt(k.ID, remote, now)
+	proved(ctx)
 	return k.principal("sigv4"), s.Region, nil
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"penstock/auth"
 	"penstock/internal/deadline"
 	"penstock/internal/turnstile"
 )
@@ -21,14 +23,16 @@ const (
 	// streamsMost is how many requests one connection may have under way, the least that
 	// RFC 9113 §6.5.2 advises.
 	streamsMost = 100
-	// http2Part is the part of all connections that may speak HTTP/2: 128 of 8192. Over TLS
+	// http2Part is the part of all connections that strangers may have over HTTP/2: 128 of 8192. Over TLS
 	// the rest agree on HTTP/1; without it those who begin with HTTP/2 are hung up on.
 	http2Part = 64
 	// arriving is how much of the bodies of one connection is taken before handlers read it.
 	arriving = 512 << 10
 )
 
-// crowd counts what is under way over HTTP/2.
+// crowd counts what strangers have under way over HTTP/2. Whoever proves who they are is
+// counted no more, nor is their connection: many producers and consumers may come from one
+// address.
 type crowd struct {
 	requests, conns *turnstile.Turnstile
 }
@@ -40,21 +44,40 @@ func newCrowd(most, perAddress int) *crowd {
 	}
 }
 
-// enter lets r in, or reports false. leave is to be called when it is answered; it waits
-// until the answer is on its way.
-func (c *crowd) enter(w http.ResponseWriter, r *http.Request) (leave func(), ok bool) {
+// enter lets r in, or reports false. in is r from then on. leave is to be called when it is
+// answered; it waits until the answer is on its way.
+func (c *crowd) enter(w http.ResponseWriter, r *http.Request) (in *http.Request, leave func(), ok bool) {
 	if r.ProtoMajor < 2 {
-		return func() {}, true
+		return r, func() {}, true
 	}
 	out, ok := c.requests.Enter(address(r))
 	if !ok {
-		return nil, false
+		return nil, nil, false
 	}
-	return func() {
+	conn, _ := r.Context().Value(crowdKey{}).(*crowdConn)
+	in = r.WithContext(auth.WithProof(r.Context(), func() {
+		out()
+		conn.known()
+	}))
+	return in, func() {
 		// The last of a short answer would be sent, and waited for, when nobody counts any more.
 		_ = http.NewResponseController(w).Flush() // a caller who left, or a writer that can't
 		out()
 	}, true
+}
+
+type crowdKey struct{}
+
+// context fits http.Server.ConnContext.
+func (*crowd) context(ctx context.Context, c net.Conn) context.Context {
+	ctx = deadline.NewContext(ctx, c)
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if conn := counted(c); conn != nil {
+		ctx = context.WithValue(ctx, crowdKey{}, conn)
+	}
+	return ctx
 }
 
 // address is where r comes from; nil when that is no IP address.
@@ -134,9 +157,9 @@ type crowdConn struct {
 	crowd *crowd
 	begin []byte // of what was read, up to preface's length; the reader's
 
-	mu     sync.Mutex
-	leave  func() // nil: not counted
-	closed bool
+	mu    sync.Mutex
+	leave func() // nil: not counted
+	past  bool   // it needs no place any more
 }
 
 var errCrowded = errors.New("too many connections speak HTTP/2")
@@ -164,7 +187,7 @@ func (c *crowdConn) count() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leave != nil || c.closed {
+	if c.leave != nil || c.past {
 		leave() // it has a place, or needs none any more
 		return true
 	}
@@ -172,14 +195,23 @@ func (c *crowdConn) count() bool {
 	return true
 }
 
-// Close ends the connection and gives its place back.
-func (c *crowdConn) Close() error {
+// known gives the connection's place back: whoever has it is no stranger. The connection
+// may be nil.
+func (c *crowdConn) known() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	leave := c.leave
-	c.leave, c.closed = nil, true
+	c.leave, c.past = nil, true
 	c.mu.Unlock()
 	if leave != nil {
 		leave()
 	}
+}
+
+// Close ends the connection and gives its place back.
+func (c *crowdConn) Close() error {
+	c.known()
 	return c.Conn.Close()
 }

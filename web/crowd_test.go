@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"penstock/auth"
 )
 
 // run serves a site until the test ends.
@@ -37,13 +39,15 @@ func TestConnectionsThatSpeakHTTP2AreBounded(t *testing.T) {
 	certificate.StartTLS()
 	defer certificate.Close()
 	secure := &tls.Config{Certificates: certificate.TLS.Certificates}
-	for name, address := range map[string]string{"h2c": site.run(t, nil), "tls": site.run(t, secure)} {
+	token := site.key(auth.NewKey{Role: auth.RoleViewer})
+	for name, address := range map[string]string{"h2c": site.run(t, nil), "tls": site.run(t, secure), "h2c, known": site.run(t, nil), "tls, known": site.run(t, secure)} {
+		known := strings.HasSuffix(name, ", known")
 		spoke := map[string]int{}
 		var open []*http.Transport
 		for range 12 {
 			tr := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 			scheme := "http"
-			if name == "tls" {
+			if strings.HasPrefix(name, "tls") {
 				tr.Protocols.SetHTTP1(true)
 				tr.Protocols.SetHTTP2(true)
 				scheme = "https"
@@ -51,7 +55,12 @@ func TestConnectionsThatSpeakHTTP2AreBounded(t *testing.T) {
 				tr.Protocols.SetUnencryptedHTTP2(true)
 			}
 			open = append(open, tr)
-			res, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get(scheme + "://" + address + "/livez")
+			req, err := http.NewRequest("GET", scheme+"://"+address+"/v1/session", nil)
+			check(t, err)
+			if known {
+				req.Header.Set("Authorization", "Bearer "+token)
+			}
+			res, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Do(req)
 			if err != nil {
 				spoke["refused"]++
 				continue
@@ -60,7 +69,10 @@ func TestConnectionsThatSpeakHTTP2AreBounded(t *testing.T) {
 			check(t, res.Body.Close())
 		}
 		want := "map[HTTP/2.0:8 refused:4]"
-		if name == "tls" {
+		switch {
+		case known:
+			want = "map[HTTP/2.0:12]"
+		case name == "tls":
 			want = "map[HTTP/1.1:4 HTTP/2.0:8]"
 		}
 		if got := fmt.Sprint(spoke); got != want {

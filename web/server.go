@@ -147,12 +147,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	leave, ok := s.crowd.enter(w, r)
+	in, leave, ok := s.crowd.enter(w, r)
 	if !ok {
 		turnAway(w)
 		return
 	}
 	defer leave()
+	r = in
 	if s.c.AWS != nil && toAWS(r) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 		s.c.AWS.ServeHTTP(w, r)
@@ -227,7 +228,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, HTTP2: s.crowd.limits(),
 		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return base },
-		ConnContext: deadline.NewContext,
+		ConnContext: s.crowd.context,
 	}
 	l = turnstile.New(turnstile.Config{Total: s.c.MaxConns, PerAddress: s.c.MaxConnsPerAddress,
 		Door: "http", Logger: s.c.Logger, Clock: s.c.Clock, Registerer: s.c.Registerer}).Listen(l)
