@@ -74,14 +74,7 @@ func TestACameraThatDropsIsTakenUpAgain(t *testing.T) {
 func TestSIGTERMUnderCamerasEndsInTime(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	var names []string
-	for i := range 8 {
-		names = append(names, fmt.Sprintf("cam%d", i))
-	}
-	producers(t, s, names)
-	for _, name := range names {
-		recorded(s, name, 1)
-	}
+	names := recording(t, s, 8)
 	if took := s.stop(); took > patience*5*time.Second {
 		t.Errorf("SIGTERM took %v, want at most 5 s", took)
 	}

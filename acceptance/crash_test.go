@@ -42,14 +42,7 @@ type persistedHead struct {
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	var names []string
-	for i := range 8 {
-		names = append(names, fmt.Sprintf("cam%d", i))
-	}
-	producers(t, s, names)
-	for _, name := range names {
-		recorded(s, name, 1)
-	}
+	names := recording(t, s, 8)
 	rng := rand.New(rand.NewPCG(11, 20))
 	var ready []time.Duration
 	for n := range crashes(t) {

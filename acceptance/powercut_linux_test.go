@@ -13,14 +13,7 @@ func TestPowerCut(t *testing.T) {
 	onVolumes(t, 1024, func(t *testing.T, v *volume, rng *rand.Rand) {
 		s := startWith(t, &server{dir: v.data()})
 		p := feel(t)
-		var names []string
-		for i := range 4 {
-			names = append(names, fmt.Sprintf("cam%d", i))
-		}
-		producers(t, s, names)
-		for _, name := range names {
-			recorded(s, name, 1)
-		}
+		names := recording(t, s, 4)
 		for n := range max(2, crashes(t)/8) {
 			time.Sleep(time.Duration(3000+rng.IntN(2500)) * time.Millisecond) // the instant of the cut is the experiment
 			s.powerCut(n, v, names, p)

@@ -2,6 +2,8 @@ package acceptance
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,22 +27,23 @@ func push(ctx context.Context, address string, picture camsim.Material) {
 	}
 }
 
-// producers starts a pushed camera for each name; they stop with the test.
-func producers(t *testing.T, s *server, names []string) {
+// recording starts n pushed cameras, which stop with the test, and returns their names when
+// each has been recorded.
+func recording(t *testing.T, s *server, n int) []string {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{}, len(names))
-	picture := looped()
-	for _, name := range names {
-		go func() {
-			push(ctx, s.pushURL(name), picture)
-			done <- struct{}{}
-		}()
-	}
+	var pushers sync.WaitGroup
 	t.Cleanup(func() {
 		stop()
-		for range names {
-			<-done
-		}
+		pushers.Wait()
 	})
+	names, picture := make([]string, n), looped()
+	for i := range names {
+		names[i] = fmt.Sprintf("cam%d", i)
+		pushers.Go(func() { push(ctx, s.pushURL(names[i]), picture) })
+	}
+	for _, name := range names {
+		recorded(s, name, 1)
+	}
+	return names
 }

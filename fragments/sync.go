@@ -59,14 +59,7 @@ func (s *Store) linger(ctx context.Context, d time.Duration) bool {
 	if stopped {
 		return ctx.Err() == nil
 	}
-	timer := s.cfg.Clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return s.sleep(ctx, d)
 }
 
 // syncer syncs one file after another.
