@@ -56,6 +56,11 @@ type Config struct {
 	// HourAfter, DayAfter and MonthAfter are how long after its end an hour, a day and a
 	// month are packed into one index. 0: 10 min, 3 h, 2 d.
 	HourAfter, DayAfter, MonthAfter time.Duration
+
+	// passed is the time since the start, which no operator sets; nil: by Clock, whose times
+	// carry it when it is the machine's. Tests have their own.
+	passed func(now time.Time) time.Duration
+
 	// Logger gets what an operator should know. nil: discarded.
 	Logger *slog.Logger
 	// Registerer gets the metrics penstock_fragments_*. nil: none.

@@ -13,7 +13,7 @@ import (
 
 // horizonAt returns the instant in µs before which nothing is shown, and moves it on.
 func (l *Log) horizonAt() int64 {
-	now := l.s.cfg.Clock.Now()
+	now := l.s.expiry.Now()
 	l.mu.Lock()
 	retention := l.retention
 	l.mu.Unlock()

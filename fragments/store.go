@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"path"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"penstock/internal/fault"
 	"penstock/internal/quantity"
 	"penstock/storage"
+	"penstock/storage/expiry"
 )
 
 // Store keeps the fragments of all streams. All methods may be called at once.
@@ -27,6 +29,9 @@ type Store struct {
 	dirSynced uint64     // newest directory change that is durable; under dirMu
 
 	noting sync.Mutex // held while damage is written down; taken before mu
+
+	expiry    *expiry.Time // what retention goes by
+	expiredAt atomic.Int64 // µs: what Meta knows of it
 
 	mu         sync.Mutex // taken under a log's mu
 	logs       map[string]*Log
@@ -109,6 +114,9 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open fragments: %w", err)
 	}
 	if err := s.makeDir(); err != nil {
+		return nil, fault.Wrap(fault.Internal, "open fragments", s.cfg.Dir, err)
+	}
+	if err := s.beginExpiry(ctx); err != nil {
 		return nil, fault.Wrap(fault.Internal, "open fragments", s.cfg.Dir, err)
 	}
 	if err := s.recover(ctx); err != nil {

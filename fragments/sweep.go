@@ -37,7 +37,7 @@ func (s *Store) sweeper(ctx context.Context) {
 			continue
 		}
 		swept = now
-		if err := s.Sweep(ctx); err != nil {
+		if err := errors.Join(s.Sweep(ctx), s.saveExpiry(ctx)); err != nil {
 			s.sweepFailed(ctx, err)
 		}
 	}

@@ -150,7 +150,7 @@ func (l *Log) horizon() int64 {
 	if keep <= 0 {
 		return l.floor.Load() // nobody knows: nothing more expires
 	}
-	now := l.store.expireAt()
+	now := l.store.expiry.Now()
 	if was := l.kept.Swap(int64(keep)); was != 0 && was < int64(keep) {
 		l.raise(now.Add(-time.Duration(was)).UnixMilli())
 	}

@@ -42,10 +42,6 @@ func (c Config) withDefaults() Config {
 	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})
 	c.Rand = cmp.Or(c.Rand, rand.Reader)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	if c.passed == nil {
-		start := c.Clock.Now()
-		c.passed = func(now time.Time) time.Duration { return now.Sub(start) }
-	}
 	c.Lanes = cmp.Or(c.Lanes, 1)
 	c.LaneFileSize = cmp.Or(c.LaneFileSize, 64<<20)
 	c.TailBytes = cmp.Or(c.TailBytes, 64<<20)
@@ -72,6 +68,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.claim(ctx); err != nil {
 		return nil, fault.Wrap(fault.KindOf(err), "open records", cfg.Dir, err)
 	}
+	if err := s.beginExpiry(ctx); err != nil {
+		return nil, fault.Wrap(fault.KindOf(err), "open records", cfg.Dir, err)
+	}
 	if err := s.load(ctx); err != nil {
 		return nil, fault.Wrap(fault.KindOf(err), "open records", cfg.Dir, errors.Join(err, s.Close()))
 	}
@@ -85,9 +84,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		for _, sh := range l.view.Load().shards {
 			sh.least = sh.next
 		}
-	}
-	if err := s.beginExpiry(ctx); err != nil {
-		return nil, fault.Wrap(fault.KindOf(err), "open records", cfg.Dir, errors.Join(err, s.Close()))
 	}
 	return s, nil
 }

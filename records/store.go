@@ -13,6 +13,7 @@ import (
 	"penstock/internal/fault"
 	"penstock/records/segment"
 	"penstock/storage"
+	"penstock/storage/expiry"
 	"penstock/storage/lane"
 )
 
@@ -34,7 +35,8 @@ type Store struct {
 	slots   slots
 	tidying sync.Mutex // one merging or deleting at a time
 
-	expiry expiry
+	expiry  *expiry.Time // what retention goes by
+	expired int64        // ms: what Meta knows of it; under tidying
 
 	tight atomic.Bool // the disk is nearly full: nothing is put
 	swept chan struct{}
