@@ -52,6 +52,7 @@ type daemon struct {
 	started   time.Time
 
 	lock      *os.File
+	files     *host.Root // the data directory, and nothing outside
 	meta      *meta.DB
 	trail     *audit.Log
 	auth      *auth.Authority
@@ -137,10 +138,13 @@ func friendly(addr string) string {
 
 // openStores opens what is kept: metadata, accounts, recordings, the catalogue.
 func (d *daemon) openStores(ctx context.Context) (err error) {
+	if d.files, err = host.OpenRoot(d.dir); err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
 	if d.meta, err = openMeta(ctx, d.dir, d.log, d.registry); err != nil {
 		return err
 	}
-	if d.trail, err = audit.Open(ctx, audit.Config{Dir: filepath.Join(d.dir, "audit", "server"), Logger: d.log.With("component", "audit")}); err != nil {
+	if d.trail, err = audit.Open(ctx, audit.Config{FS: d.files, Dir: filepath.Join(d.dir, "audit", "server"), Logger: d.log.With("component", "audit")}); err != nil {
 		return err
 	}
 	if d.auth, err = openAuth(ctx, d.c, d.dir, d.meta, d.trail, d.log, d.registry); err != nil {
@@ -330,7 +334,7 @@ func (d *daemon) close() {
 	if !d.ran && d.mqtt != nil {
 		_ = d.mqtt.Close()
 	}
-	for _, c := range []interface{ Close() error }{d.records, d.trail, d.meta, d.lock} {
+	for _, c := range []interface{ Close() error }{d.records, d.trail, d.meta, d.files, d.lock} {
 		if present(c) {
 			if err := c.Close(); err != nil {
 				d.log.Error("close", "err", err)
@@ -346,6 +350,8 @@ func present(c interface{ Close() error }) bool {
 	case *audit.Log:
 		return v != nil
 	case *meta.DB:
+		return v != nil
+	case *host.Root:
 		return v != nil
 	case *os.File:
 		return v != nil

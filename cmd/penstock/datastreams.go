@@ -27,7 +27,7 @@ func (d *daemon) openDataStreams(ctx context.Context) (err error) {
 		return err
 	}
 	d.records, err = records.Open(ctx, records.Config{
-		Dir: d.dir, Bucket: d.bucket, Meta: d.meta, Keys: d.data, Retention: d.data.Retention,
+		FS: d.files, Dir: d.dir, Bucket: d.bucket, Meta: d.meta, Keys: d.data, Retention: d.data.Retention,
 		Lanes: d.c.DataStreams.Lanes, TailBytes: int64(d.c.DataStreams.Tail),
 		Logger: d.log.With("component", "records"), Registerer: d.registry,
 	})

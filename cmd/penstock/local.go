@@ -19,6 +19,7 @@ import (
 	"penstock/auth/audit"
 	"penstock/fragments"
 	"penstock/internal/fault"
+	"penstock/internal/host"
 	"penstock/internal/quantity"
 	"penstock/records"
 )
@@ -161,16 +162,19 @@ func offline(ctx context.Context, t *terminal, dir string) (conf stored, done fu
 		return conf, nil, err
 	}
 	d := &daemon{c: c, dir: dir, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
-	if d.meta, err = openMeta(ctx, dir, d.log, nil); err != nil {
+	if d.files, err = host.OpenRoot(dir); err != nil {
 		return conf, nil, errors.Join(err, lock.Close())
 	}
-	done = func() error { return errors.Join(d.meta.Close(), lock.Close()) }
+	if d.meta, err = openMeta(ctx, dir, d.log, nil); err != nil {
+		return conf, nil, errors.Join(err, d.files.Close(), lock.Close())
+	}
+	done = func() error { return errors.Join(d.meta.Close(), d.files.Close(), lock.Close()) }
 	bucket, err := d.openBucket(ctx)
 	if err != nil {
 		return conf, nil, errors.Join(err, done())
 	}
 	return stored{d.fragmentsConfig(bucket), records.Config{
-		Dir: dir, Bucket: bucket, Meta: d.meta, Lanes: c.DataStreams.Lanes, Logger: d.log,
+		FS: d.files, Dir: dir, Bucket: bucket, Meta: d.meta, Lanes: c.DataStreams.Lanes, Logger: d.log,
 	}}, done, nil
 }
 

@@ -81,7 +81,7 @@ func (d *daemon) openFragments(ctx context.Context) (*fragments.Store, error) {
 
 func (d *daemon) fragmentsConfig(b storage.Bucket) fragments.Config {
 	return fragments.Config{
-		Dir: filepath.Join(d.dir, "open"), Bucket: b, Meta: d.meta,
+		FS: d.files, Dir: filepath.Join(d.dir, "open"), Bucket: b, Meta: d.meta,
 		ChunkSpan: time.Duration(d.c.Storage.ChunkSpan), ChunkSize: int64(d.c.Storage.ChunkSize),
 		Budget: int64(d.c.Storage.StallBudget), SpoolLimit: int64(d.c.Storage.SpoolLimit),
 		Guarantee: cmp.Or(time.Duration(d.c.Storage.KeepAtLeast), -1), // 0s: nothing
@@ -92,7 +92,7 @@ func (d *daemon) fragmentsConfig(b storage.Bucket) fragments.Config {
 func (d *daemon) openBucket(ctx context.Context) (storage.Bucket, error) {
 	if d.c.S3.Endpoint == "" {
 		d.storeName = "local disk"
-		return disk.Open(ctx, disk.Config{Dir: filepath.Join(d.dir, "bucket")})
+		return disk.Open(ctx, disk.Config{FS: d.files, Dir: filepath.Join(d.dir, "bucket")})
 	}
 	d.storeName = "S3 bucket " + d.c.S3.Bucket
 	store, err := s3.Open(ctx, s3Config(d.c))
