@@ -2,6 +2,8 @@ package rtsp
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,4 +73,57 @@ func TestMediaBeginsAtPlayAndAtRecord(t *testing.T) {
 	hears("RECORD", "begin push")
 	_ = producer.c.Close()
 	hears("the producer left", "release")
+}
+
+// TestAProducerWithoutMediaIsSpokenOf has one say nothing, and one leave the parameter
+// sets out: the stream says what it waits for, and what was wrong.
+func TestAProducerWithoutMediaIsSpokenOf(t *testing.T) {
+	bare := strings.Replace(testSDP, "sprop-parameter-sets=Z0LAKNkAeAIn5YQAAAMABAAAAwDwPGDJIA==,aMuMsg==", "", 1)
+	for name, c := range map[string]struct {
+		pictures uint16
+		want     string
+	}{"silent": {0, "closed without TEARDOWN"}, "bare": {3, "without parameter sets"}} {
+		t.Run(name, func(t *testing.T) {
+			hub := newMemHub()
+			s := serve(t, Config{Hub: hub})
+			told := func(want ...string) {
+				t.Helper()
+				for {
+					hub.mu.Lock()
+					have, change := slices.Clone(hub.told), hub.change
+					hub.mu.Unlock()
+					if len(have) >= len(want) {
+						for i, w := range want {
+							if !strings.Contains(have[i], w) || !strings.HasPrefix(have[i], "yard ") {
+								t.Errorf("the hub heard %q, want %q", have[i], w)
+							}
+						}
+						return
+					}
+					select {
+					case <-change:
+					case <-time.After(20 * time.Second):
+						t.Fatalf("the hub heard %q, want %q", have, want)
+					}
+				}
+			}
+			w := dial(t, s, "yard")
+			w.ask("ANNOUNCE", w.base, bare, sdpType)
+			w.ask("SETUP", w.base+"/trackID=0", "", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")
+			if code, why, _ := w.ask("RECORD", w.base, ""); code != 200 {
+				t.Fatalf("%d %s", code, why)
+			}
+			told("connecting: connected by rtsp from 127.0.0.1:")
+			for i := range c.pictures {
+				w.picture(i, uint32(i)*3600)
+			}
+			_ = w.c.Close()
+			told("connecting", "idle: rtsp from 127.0.0.1:")
+			hub.mu.Lock()
+			defer hub.mu.Unlock()
+			if last := hub.told[len(hub.told)-1]; len(hub.told) != 2 || !strings.Contains(last, c.want) {
+				t.Errorf("the hub heard %q, want %q", hub.told, c.want)
+			}
+		})
+	}
 }

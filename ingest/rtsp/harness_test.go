@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memHub is a Hub that keeps every sample in memory.
 type memHub struct {
+	told   []string // what Tell said
 	mu     sync.Mutex
 	shelf  map[string]*memStream
 	change chan struct{} // closed and replaced at each change
@@ -83,6 +84,13 @@ func (h *memHub) State(id string) streams.State {
 		return streams.State{ID: id, Status: streams.Idle}
 	}
 	return streams.State{ID: id, Status: streams.Live, Tracks: m.tracks, Producer: m.prod}
+}
+
+func (h *memHub) Tell(st streams.Stream, status streams.Status, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.told = append(h.told, st.ID+" "+string(status)+": "+why)
+	h.changed()
 }
 
 func (h *memHub) Listen(id string) Listener { return &memListener{h: h, id: id, start: true} }

@@ -27,3 +27,11 @@ func (a hub) Listen(id string) Listener {
 }
 
 func (a hub) State(id string) streams.State { return a.h.State(id) }
+
+// Tell leaves alone what a producer, or the puller of a camera, has to say.
+func (a hub) Tell(st streams.Stream, status streams.Status, why string) {
+	now := a.h.State(st.ID)
+	if st.Source == nil && now.Producer.Protocol == "" {
+		a.h.SetState(st.ID, status, why)
+	}
+}

@@ -84,6 +84,7 @@ func (p *push) record(ctx context.Context, transport gortsplib.Transport) error 
 	p.s.pushes[p] = struct{}{}
 	p.s.mu.Unlock()
 	p.grant.begin()
+	p.s.c.Hub.Tell(p.grant.Stream, streams.Connecting, "connected by rtsp from "+p.remote+", no media yet")
 	if transport == gortsplib.TransportUDP {
 		p.tap.Allow(-1) // ffmpeg says nothing over TCP while it sends over UDP
 	} else {
@@ -244,11 +245,29 @@ func (p *push) close(tornDown bool) {
 		args = append(args, "err", cause)
 	}
 	p.s.log.Info("producer left", args...)
-	if sink != nil {
-		if err := sink.Close(cause); err != nil {
-			p.s.log.Warn("end session", "stream", p.grant.Stream.Name, "err", err)
-		}
+	if sink == nil {
+		p.s.c.Hub.Tell(p.grant.Stream, streams.Idle, p.nothing(cause, st))
+		return
 	}
+	if err := sink.Close(cause); err != nil {
+		p.s.log.Warn("end session", "stream", p.grant.Stream.Name, "err", err)
+	}
+}
+
+// nothing says why a session came to an end before its first media.
+func (p *push) nothing(cause error, st rtpin.Stats) string {
+	var why string
+	switch {
+	case st.NoConfig > 0:
+		why = "its pictures came without parameter sets (SPS, PPS)"
+	case st.Packets > 0:
+		why = "nothing of what it sent could be recorded"
+	case cause != nil:
+		why = cause.Error()
+	default:
+		why = "it sent nothing"
+	}
+	return "rtsp from " + p.remote + " ended: " + why
 }
 
 // broken says why the connection ended without a TEARDOWN.

@@ -132,6 +132,8 @@ type Hub interface {
 	// Listen starts at the current GOP.
 	Listen(id string) Listener
 	State(id string) streams.State
+	// Tell says why nothing comes of a stream that has no producer yet, or none any more.
+	Tell(st streams.Stream, status streams.Status, why string)
 }
 
 // Config says how a Server works. Hub and Authenticator are required; the zero value
