@@ -35,6 +35,7 @@ func (b *bench) dataStreams(ctx context.Context, only string) error {
 			b.add(figure{Name: "load average of the last minute", Value: one, Note: "before the records; " + time.Now().UTC().Format("2006-01-02 15:04 UTC")})
 		}
 	}
+	known := only == ""
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
@@ -44,9 +45,13 @@ func (b *bench) dataStreams(ctx context.Context, only string) error {
 		if only != "" && only != part.name {
 			continue
 		}
+		known = true
 		if err := part.do(ctx); err != nil {
 			return fmt.Errorf("records, %s: %w", part.name, err)
 		}
+	}
+	if !known {
+		return fmt.Errorf("-only records/%s: no such section, see -h", only)
 	}
 	return nil
 }

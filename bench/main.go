@@ -164,6 +164,7 @@ func run(args []string) error {
 		return err
 	}
 	part, section, _ := strings.Cut(*only, "/")
+	known := part == ""
 	for _, what := range []struct {
 		name    string
 		measure func(context.Context) error
@@ -178,10 +179,14 @@ func run(args []string) error {
 		{"records", func(ctx context.Context) error { return b.dataStreams(ctx, section) }},
 	} {
 		if part == "" || part == what.name {
+			known = true
 			if err := what.measure(ctx); err != nil {
 				return errors.Join(err, b.print())
 			}
 		}
+	}
+	if !known {
+		return fmt.Errorf("-only %s: no such part, see -h", *only)
 	}
 	return b.print()
 }
