@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
 	"penstock/auth"
@@ -266,7 +267,8 @@ func TestOverTLS(t *testing.T) {
 	token := r.key(auth.NewKey{Role: auth.RoleProducer}).Token.Reveal()
 	conn, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true})
 	check(t, err)
-	c := paho.NewClient(paho.ClientConfig{Conn: conn, ClientID: "t"})
+	// The client's first ping would else be written into the middle of its first message.
+	c := paho.NewClient(paho.ClientConfig{Conn: packets.NewThreadSafeConn(conn), ClientID: "t"})
 	_, err = c.Connect(t.Context(), &paho.Connect{ClientID: "t", CleanStart: true, KeepAlive: 30, Username: "u", UsernameFlag: true, Password: []byte(token), PasswordFlag: true})
 	check(t, err)
 	if code, _, err := publish(t, c, "s/k", 1, "x"); err != nil || code != 0 {
