@@ -27,7 +27,7 @@ func TestAClockThatLeapsAheadAndBackTakesNoMedia(t *testing.T) {
 		c.Clock = clock
 		c.passed = func(time.Time) time.Duration { return time.Duration(passed.Load()) }
 	})
-	day := func() time.Duration { return 24 * time.Hour }
+	day := func() Policy { return Policy{Age: 24 * time.Hour} }
 	begin := time.Now().Add(-time.Minute).UTC()
 	sees := func(when string, want int) {
 		t.Helper()

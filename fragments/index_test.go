@@ -202,7 +202,7 @@ func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
 	}
 	insertRows(t, s, "cam", rows)
 	keep := 30 * 24 * time.Hour
-	l := s.Log("cam", func() time.Duration { return keep })
+	l := s.Log("cam", func() Policy { return Policy{Age: keep} })
 	if err := s.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = s2.Log("cam", func() time.Duration { return keep })
+	l = s2.Log("cam", func() Policy { return Policy{Age: keep} })
 	if got := oldest(); got != 5*24*time.Hour+90*time.Minute {
 		t.Errorf("a restart brought back %v", got)
 	}

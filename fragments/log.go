@@ -43,10 +43,10 @@ type Log struct {
 	absence   string
 	grown     chan struct{} // closed when something is appended; nil: nobody waits
 
-	retention func() time.Duration
-	keep      time.Duration // what retention said last
-	keepAt    time.Time     // and when
-	horizon   int64         // µs, never moves back
+	policy  func() Policy
+	age     time.Duration // what policy said last
+	askedAt time.Time     // and when
+	horizon int64         // µs, never moves back
 }
 
 // load reads what the rows say of the stream, once.

@@ -15,21 +15,21 @@ import (
 func (l *Log) horizonAt() int64 {
 	now := l.s.expiry.Now()
 	l.mu.Lock()
-	retention := l.retention
+	policy := l.policy
 	l.mu.Unlock()
-	keep := time.Duration(0)
-	if retention != nil {
-		keep = retention()
+	var p Policy
+	if policy != nil {
+		p = policy()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.keep > 0 && (keep <= 0 || keep > l.keep) && !l.keepAt.IsZero() {
+	if l.age > 0 && (p.Age <= 0 || p.Age > l.age) && !l.askedAt.IsZero() {
 		// Longer from now on: what had expired when it was last asked stays so.
-		l.horizon = max(l.horizon, l.keepAt.Add(-l.keep).UnixMicro())
+		l.horizon = max(l.horizon, l.askedAt.Add(-l.age).UnixMicro())
 	}
-	l.keep, l.keepAt = keep, now
-	if keep > 0 {
-		l.horizon = max(l.horizon, now.Add(-keep).UnixMicro())
+	l.age, l.askedAt = p.Age, now
+	if p.Age > 0 {
+		l.horizon = max(l.horizon, now.Add(-p.Age).UnixMicro())
 	}
 	return l.horizon
 }

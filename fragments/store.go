@@ -267,10 +267,10 @@ func (s *Store) closeFiles() {
 
 // Log returns the log of the stream with the given id, which is made of letters, digits,
 // "-" and "_", at most MaxStream bytes; the id of a Log that is refused for its form
-// answers every call with fault.Invalid. retention is asked at every use and may change
-// at any time; nil or a value <= 0 keeps all. Calls with the same id return the same Log;
-// the newest retention that is not nil counts.
-func (s *Store) Log(stream string, retention func() time.Duration) *Log {
+// answers every call with fault.Invalid. policy is asked at every use, must be cheap and
+// may say something else at any time. Calls with the same id return the same Log; the
+// newest policy that is not nil counts.
+func (s *Store) Log(stream string, policy func() Policy) *Log {
 	s.mu.Lock()
 	l, ok := s.logs[stream]
 	if !ok {
@@ -278,9 +278,9 @@ func (s *Store) Log(stream string, retention func() time.Duration) *Log {
 		s.logs[stream] = l
 	}
 	s.mu.Unlock()
-	if retention != nil {
+	if policy != nil {
 		l.mu.Lock()
-		l.retention = retention
+		l.policy = policy
 		l.mu.Unlock()
 	}
 	return l

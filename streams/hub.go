@@ -104,12 +104,12 @@ func NewHub(c HubConfig) *Hub {
 
 // Log is the log of a stream, with the retention that the catalogue says.
 func (h *Hub) Log(s Stream) *fragments.Log {
-	var retention func() time.Duration
+	var policy func() fragments.Policy
 	if cat := h.config.Catalogue; cat != nil {
 		id := s.ID
-		retention = func() time.Duration { return cat.Retention(id) }
+		policy = func() fragments.Policy { return fragments.Policy{Age: cat.Retention(id)} }
 	}
-	return h.config.Store.Log(s.ID, retention)
+	return h.config.Store.Log(s.ID, policy)
 }
 
 // stream finds or makes the entry of a stream; nil when it was erased.
