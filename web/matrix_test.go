@@ -18,7 +18,7 @@ func allowed(role string, action auth.Action) (yes, known bool) {
 	watch := []auth.Action{auth.DescribeStream, auth.ListStreams, auth.ListFragments, auth.GetFragmentMedia, auth.GetClip, auth.GetImages, auth.GetHLS, auth.GetMedia}
 	operate := []auth.Action{auth.CreateStream, auth.UpdateStream, auth.DeleteStream, auth.Probe, auth.Discover, auth.ReadSystem, auth.ReadMetrics}
 	operate = append(operate, auth.DataDeleteStream, auth.DataSplitShard, auth.DataMergeShards, auth.DataUpdateShardCount)
-	admin := []auth.Action{auth.ManageKeys}
+	admin := []auth.Action{auth.ManageKeys, auth.ReadAudit}
 	if action == auth.DataDescribeStream || action == auth.DataListStreams { // no media, but what there is
 		switch role {
 		case auth.RoleProducer:

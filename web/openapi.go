@@ -17,7 +17,7 @@ func schemas() map[string]any {
 		"Keys": struct {
 			Keys []keyView `json:"keys"`
 		}{}, "NewKey": newKeyBody{}, "IssuedKey": issuedView{},
-		"Probe": probeBody{}, "ProbeReport": probeView{}, "Discover": discoverBody{}, "Cameras": struct {
+		"Audit": auditView{}, "Probe": probeBody{}, "ProbeReport": probeView{}, "Discover": discoverBody{}, "Cameras": struct {
 			Cameras []struct{} `json:"cameras"`
 		}{},
 		"Streams": struct {

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"penstock/auth"
+	"penstock/auth/audit"
 	"penstock/fragments"
 	"penstock/ingest/onvif"
 	"penstock/ingest/probe"
@@ -75,6 +76,10 @@ type Config struct {
 	// AWS answers the AWS APIs that are spoken at /: a POST whose X-Amz-Target names the
 	// operation. It asks auth by itself. nil: none.
 	AWS http.Handler
+	// Audit shows the audit log; *audit.Reader satisfies it. nil: there is none.
+	Audit interface {
+		Read(ctx context.Context, q audit.Query) (audit.Page, error)
+	}
 
 	FS       host.FS             // host.OS
 	Clock    host.Clock          // host.System

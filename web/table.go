@@ -35,6 +35,8 @@ func table() []route {
 		{Method: "POST", Path: "/v1/keys", Action: auth.ManageKeys, On: toAccount, Summary: "Make an access key; its secret and token are shown this once", Body: "NewKey", Answer: "IssuedKey", Handle: createKey},
 		{Method: "DELETE", Path: "/v1/keys/{id}", Action: auth.ManageKeys, On: toAccount, Summary: "Revoke an access key and end what it started", Handle: removeKey},
 
+		{Method: "GET", Path: "/v1/audit", Action: auth.ReadAudit, On: toAccount, Summary: "The audit log, newest first. A page with a next has more after it, however few entries it holds: one call looks at 8 MiB of the log at most", Query: []param{{"start", "RFC 3339 or a duration before now such as -1d"}, {"end", "as start; entries before it"}, {"principal", "a part of who it was, in any case"}, {"action", "a part of it, such as SignIn or kinesis:"}, {"object", "a part of what was touched"}, {"decision", "allow, deny or fail"}, {"limit", "at most 1000; 100 when absent"}, {"next", "of the answer before, with the same filters"}}, Answer: "Audit", Handle: listAudit},
+
 		{Method: "POST", Path: "/v1/probe", Action: auth.Probe, On: toAccount, Summary: "Try a camera step by step; with Accept: application/x-ndjson each step as it is taken", Body: "Probe", Answer: "ProbeReport", Handle: probeCamera},
 		{Method: "POST", Path: "/v1/discover", Action: auth.Discover, On: toAccount, Summary: "Look for ONVIF cameras on the local network", Body: "Discover", Answer: "Cameras", Handle: discoverCameras},
 		{Method: "GET", Path: "/v1/events", Action: auth.ListStreams, On: toAccount, Summary: "State changes as server-sent events", Answer: "text/event-stream", Handle: showEvents},

@@ -191,7 +191,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		Logger: d.log.With("component", "web"), Gatherer: d.registry, Registerer: d.registry, TLS: d.tls.config(),
 		Version: version, Region: d.c.Region, Started: d.started, DataDir: d.dir, StoreName: d.storeName,
 		PublicURL: d.url, RTSPAddress: d.rtspAddr, LocalOnly: d.local, Demo: withDemo,
-		Ready: d.ready, Problems: d.problems(),
+		Ready: d.ready, Problems: d.problems(), Audit: d.auditReader(),
 	})
 	if err != nil {
 		return err

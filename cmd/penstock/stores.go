@@ -69,6 +69,14 @@ func openAuth(ctx context.Context, c config, dir string, db *meta.DB, trail *aud
 		Logger:          log.With("component", "auth"), Registerer: reg})
 }
 
+// auditReader shows the server's audit log and that of commands on the data directory.
+func (d *daemon) auditReader() *audit.Reader {
+	dir := func(name string) audit.Source {
+		return audit.Source{Name: name, Dir: filepath.Join(d.dir, "audit", name)}
+	}
+	return &audit.Reader{FS: d.files, Sources: []audit.Source{dir("server"), dir("cli")}}
+}
+
 // openFragments opens the recordings, on local disk or in an S3-compatible store.
 func (d *daemon) openFragments(ctx context.Context) (*fragments.Store, error) {
 	bucket, err := d.openBucket(ctx)
