@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func (r *rig) client(id, token string, more ...func(*paho.ClientConfig, *paho.Co
 		f(&conf, connect)
 	}
 	c := paho.NewClient(conf)
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	ack, err := c.Connect(ctx, connect)
 	if err == nil {
@@ -100,7 +101,7 @@ func (r *rig) must(id, token string) *paho.Client {
 // publish publishes and returns the reason code of the acknowledgement.
 func publish(t *testing.T, c *paho.Client, topic string, qos byte, data string) (byte, string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	res, err := c.Publish(ctx, &paho.Publish{Topic: topic, QoS: qos, Payload: []byte(data)})
 	if res == nil {
@@ -142,6 +143,24 @@ func sorted(list []string) string {
 	list = slices.Clone(list)
 	slices.Sort(list)
 	return strings.Join(list, " ")
+}
+
+// journal keeps what is logged.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // fuzzRig is a rig that writes what goes wrong into log.

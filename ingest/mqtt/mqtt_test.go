@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -150,8 +151,8 @@ func TestARevokedKeyIsDisconnected(t *testing.T) {
 			if code != 0x87 {
 				t.Errorf("told %#x", code)
 			}
-		case <-time.After(5 * time.Second):
-			t.Error("still connected after 5 s")
+		case <-time.After(time.Minute):
+			t.Error("still connected after a minute")
 		}
 	}
 }
@@ -178,7 +179,7 @@ func TestAWillIsARecord(t *testing.T) {
 	check(t, err)
 	check(t, conn.Close())
 	<-c.Done()
-	for late := time.Now().Add(10 * time.Second); sorted(r.held("s")) != "status=gone"; time.Sleep(5 * time.Millisecond) {
+	for late := time.Now().Add(time.Minute); sorted(r.held("s")) != "status=gone"; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatalf("there is %s", sorted(r.held("s")))
 		}
@@ -242,18 +243,20 @@ func TestRawConnections(t *testing.T) {
 		check(t, err)
 		_, err = conn.Write(c.send)
 		check(t, err)
-		check(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+		check(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 		got := make([]byte, len(c.want)/2)
 		if _, err := io.ReadFull(conn, got); err != nil || fmt.Sprintf("%x", got) != c.want {
 			t.Errorf("%s: answered %x, %v; want %s", name, got, err, c.want)
 		}
 		if c.open {
-			check(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
-		}
-		_, err = conn.Read(make([]byte, 1))
-		var late net.Error
-		if open := errors.As(err, &late) && late.Timeout(); open != c.open {
-			t.Errorf("%s: then %v", name, err)
+			_, err = conn.Write([]byte{0xc0, 0})
+			check(t, err)
+			pong := make([]byte, 2)
+			if _, err := io.ReadFull(conn, pong); err != nil || pong[0] != 0xd0 {
+				t.Errorf("%s: then a ping is answered %x, %v", name, pong, err)
+			}
+		} else if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: then %d bytes, %v; want the end", name, n, err)
 		}
 		check(t, conn.Close())
 	}
@@ -288,7 +291,7 @@ func TestMosquitto(t *testing.T) {
 	var want []string
 	for _, version := range []string{"mqttv311", "mqttv5"} {
 		for _, qos := range []string{"0", "1", "2"} {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			cmd := exec.CommandContext(ctx, tool, "-h", host, "-p", port, "-V", version, "-u", "any", "-P", token, "-q", qos, "-t", "s/"+version+"/"+qos, "-l", "-i", "mosquitto")
 			cmd.Stdin = strings.NewReader("one\ntwo\n")
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -298,7 +301,7 @@ func TestMosquitto(t *testing.T) {
 			want = append(want, version+"/"+qos+"=one", version+"/"+qos+"=two")
 		}
 	}
-	late := time.Now().Add(10 * time.Second)
+	late := time.Now().Add(time.Minute)
 	for sorted(r.held("s")) != sorted(want) && time.Now().Before(late) {
 		time.Sleep(10 * time.Millisecond) // QoS 0 is not acknowledged
 	}
@@ -356,7 +359,7 @@ func TestConnectionsAndMessagesUnderWayAreBounded(t *testing.T) {
 	conn, err := net.Dial("tcp", r.addr)
 	check(t, err)
 	defer conn.Close()
-	check(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	check(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
 		t.Error("a third connection from one address is let in")
 	} else if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
@@ -379,7 +382,7 @@ func TestAClientThatSendsFastIsHeldUpNotDropped(t *testing.T) {
 		send = append(send, 0x32, 9, 0, 3, 's', '/', 'k', byte((i+1)>>8), byte(i+1), 'x', 'y')
 	}
 	go func() { _, _ = conn.Write(send) }() // what does not arrive is missing below
-	check(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	check(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	got := make([]byte, 4+4*n)
 	_, err = io.ReadFull(conn, got)
 	check(t, err)
