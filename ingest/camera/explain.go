@@ -50,6 +50,7 @@ func explain(ctx context.Context, t Target, e *exchange, err error) *Trouble {
 	var de *dialError
 	var te *tlsError
 	var nm *noMediaError
+	var nb *noBackError
 	var code liberrors.ErrClientBadStatusCode
 	tr := &Trouble{Err: err}
 	switch {
@@ -61,6 +62,8 @@ func explain(ctx context.Context, t Target, e *exchange, err error) *Trouble {
 		tr.Cause = NoMedia
 		tr.Detail = "the camera has nothing that can be recorded: " + nm.Error()
 		tr.Try = "set its video codec to H.264 or H.265, or use the address of another of its streams"
+	case errors.As(err, &nb):
+		explainNoBack(tr, nb)
 	case errors.As(err, &code):
 		explainStatus(tr, t, e, code)
 	case isTransport(err):
@@ -139,6 +142,9 @@ func explainTLS(tr *Trouble, t Target, err error) {
 func explainStatus(tr *Trouble, t Target, e *exchange, code liberrors.ErrClientBadStatusCode) {
 	tr.Status = int(code.Code)
 	said := fmt.Sprintf("%d %s", code.Code, plain(code.Message))
+	if e.back && explainBackStatus(tr, e, code) {
+		return
+	}
 	switch code.Code {
 	case base.StatusUnauthorized:
 		if t.Username == "" && t.Password.Empty() {

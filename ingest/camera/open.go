@@ -37,6 +37,9 @@ const (
 	StepTimeout = 5 * time.Second
 	// writeTimeout bounds a keep-alive or TEARDOWN to a camera that reads no more.
 	writeTimeout = 3 * time.Second
+	// queueSize is how many packets may wait to leave, a power of two: reports, or 20 ms of
+	// voice each.
+	queueSize = 8
 	// redirectsMax is how often a camera may send us elsewhere.
 	redirectsMax = 3
 	// noTimeout is handed to gortsplib where this package keeps the time itself: it
@@ -53,8 +56,12 @@ type Config struct {
 	// take interleaved media out before it is copied; nil: none.
 	Wrap func(net.Conn) net.Conn
 	// Pick chooses the media to record, in order; nil: the first video and the first
-	// sound that recordable knows.
+	// sound that recordable knows; with Back, PickBack.
 	Pick func(*description.Session) []*description.Media
+	// Back asks for the camera's back channel too (ONVIF Streaming §5.3), to talk to it.
+	Back bool
+	// Look ends Open with the description: nothing is set up.
+	Look bool
 	// Lost hears of packets that never came over UDP; nil: nobody.
 	Lost func(n uint64)
 	// Packets opens the sockets for media over UDP; nil: ListenPacket with its defaults.
@@ -78,6 +85,7 @@ type Conn struct {
 
 	target Target
 	step   time.Duration
+	back   bool
 }
 
 // exchange notes what the library tells about requests and answers.
@@ -87,6 +95,7 @@ type exchange struct {
 	heard    bool // bytes came, whatever they meant
 	server   string
 	location string
+	back     bool // Config.Back
 	stage    func(Stage)
 }
 
@@ -111,10 +120,12 @@ func (e *exchange) response(r *base.Response) {
 			e.location = l[0]
 		}
 		delete(r.Header, "Location")
+	case e.back && e.method == base.Setup:
+		stay(r)
 	}
 }
 
-// Open calls the camera and goes as far as SETUP. With Auto it asks for TCP, then for
+// Open calls the camera and goes as far as SETUP, or with Look the description. With Auto it asks for TCP, then for
 // UDP when that is refused. stage, if not nil, hears each stage reached, from a
 // goroutine of Open's. Every error is a *Trouble.
 func Open(ctx context.Context, conf Config, t Target, stage func(Stage)) (*Conn, error) {
@@ -124,6 +135,9 @@ func Open(ctx context.Context, conf Config, t Target, stage func(Stage)) (*Conn,
 	}
 	if conf.Pick == nil {
 		conf.Pick = Pick
+		if conf.Back {
+			conf.Pick = PickBack
+		}
 	}
 	if conf.Packets == nil {
 		conf.Packets = ListenPacket
@@ -197,7 +211,7 @@ func dial(ctx context.Context, conf Config, t Target) (net.Conn, error) {
 }
 
 func open(ctx context.Context, conf Config, t Target, tp Transport, stage func(Stage)) (*Conn, *exchange, error) {
-	e := &exchange{stage: stage}
+	e := &exchange{stage: stage, back: conf.Back}
 	nc, err := dial(ctx, conf, t)
 	if err != nil {
 		return nil, e, err
@@ -206,7 +220,7 @@ func open(ctx context.Context, conf Config, t Target, tp Transport, stage func(S
 	if conf.Wrap != nil {
 		nc = conf.Wrap(nc)
 	}
-	c := &Conn{Client: client(conf, t, tp, e, nc), Transport: tp, target: t, step: conf.Step}
+	c := &Conn{Client: client(conf, t, tp, e, nc), Transport: tp, target: t, step: conf.Step, back: conf.Back}
 	if err := c.Client.Start2(); err != nil {
 		nc.Close()
 		return nil, e, err
@@ -231,14 +245,15 @@ func client(conf Config, t Target, tp Transport, e *exchange, nc net.Conn) *gort
 		lost = func(uint64) {}
 	}
 	return &gortsplib.Client{
-		Scheme:         "rtsp", // TLS, where asked for, is already inside nc
-		Host:           t.Address(),
-		Transport:      &wire,
-		ReadTimeout:    noTimeout,
-		WriteTimeout:   writeTimeout,
-		WriteQueueSize: 8,
-		AnyPortEnable:  true, // cameras behind NAT send from other ports than they say
-		UserAgent:      "penstock",
+		Scheme:              "rtsp", // TLS, where asked for, is already inside nc
+		Host:                t.Address(),
+		Transport:           &wire,
+		ReadTimeout:         noTimeout,
+		WriteTimeout:        writeTimeout,
+		WriteQueueSize:      queueSize,
+		AnyPortEnable:       !conf.Back, // cameras behind NAT send from other ports than they say
+		RequestBackChannels: conf.Back,
+		UserAgent:           "penstock",
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			if nc == nil {
 				return nil, errors.New("the RTSP client asked for a second connection")
@@ -275,9 +290,15 @@ func (c *Conn) setUp(ctx context.Context, conf Config, e *exchange, stage func(S
 	}
 	stage(StageSignedIn)
 	if c.Medias = conf.Pick(c.Session); len(c.Medias) == 0 {
+		if c.back {
+			return &noBackError{c.Session}
+		}
 		return &noMediaError{c.Session}
 	}
 	stage(StageDescribed)
+	if conf.Look {
+		return nil
+	}
 	for _, m := range c.Medias {
 		err := c.bounded(ctx, func() error {
 			res, err := c.Client.Setup(c.Session.BaseURL, m, 0, 0)
@@ -322,7 +343,7 @@ func (c *Conn) Play(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return explain(ctx, c.target, &exchange{answered: true, method: base.Play}, err)
+		return explain(ctx, c.target, &exchange{answered: true, method: base.Play, back: c.back}, err)
 	}
 	return nil
 }
@@ -330,7 +351,7 @@ func (c *Conn) Play(ctx context.Context) error {
 // Wait returns when the conversation is over, with why: always a *Trouble.
 func (c *Conn) Wait() error {
 	err := c.Client.Wait()
-	return explain(context.Background(), c.target, &exchange{answered: true, method: base.Play}, err)
+	return explain(context.Background(), c.target, &exchange{answered: true, method: base.Play, back: c.back}, err)
 }
 
 // Close hangs up and returns when all goroutines of the conversation are gone. It may

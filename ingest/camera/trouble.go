@@ -7,28 +7,30 @@ type Cause uint8
 
 // The causes. The numbers are not stored anywhere.
 const (
-	Unknown       Cause = iota
-	BadAddress          // the address cannot be used
-	NoSuchHost          // its name does not resolve
-	Refused             // the machine answers, the port does not
-	Unreachable         // nothing answers, or no route
-	NotRTSP             // something answers that does not speak RTSP
-	NoAnswer            // connected, and then silence
-	BadTLS              // the certificate or the TLS handshake failed
-	WrongPassword       // 401, with what we have
-	NeedsPassword       // 401, and we have nothing
-	Forbidden           // 403
-	NoSuchPath          // 404, 451, 454: no stream of that name
-	Busy                // 453, 503: too many viewers, or still starting
-	BadAnswer           // an answer or SDP that makes no sense
-	NoMedia             // described, and nothing in it that can be recorded
-	NoTransport         // 461: neither TCP nor UDP is accepted
-	NoPackets           // playing, and nothing comes
-	Silent              // media came, and then none for as long as the puller waits
-	HungUp              // the camera ended the connection
-	Redirected          // moved to where we will not follow
-	Taken               // another producer holds the stream
-	Internal            // our side failed
+	Unknown          Cause = iota
+	BadAddress             // the address cannot be used
+	NoSuchHost             // its name does not resolve
+	Refused                // the machine answers, the port does not
+	Unreachable            // nothing answers, or no route
+	NotRTSP                // something answers that does not speak RTSP
+	NoAnswer               // connected, and then silence
+	BadTLS                 // the certificate or the TLS handshake failed
+	WrongPassword          // 401, with what we have
+	NeedsPassword          // 401, and we have nothing
+	Forbidden              // 403
+	NoSuchPath             // 404, 451, 454: no stream of that name
+	Busy                   // 453, 503: too many viewers, or still starting
+	BadAnswer              // an answer or SDP that makes no sense
+	NoMedia                // described, and nothing in it that can be recorded
+	NoTransport            // 461: neither TCP nor UDP is accepted
+	NoPackets              // playing, and nothing comes
+	Silent                 // media came, and then none for as long as the puller waits
+	HungUp                 // the camera ended the connection
+	Redirected             // moved to where we will not follow
+	Taken                  // another producer holds the stream
+	NoBackChannel          // it takes no sound
+	BackChannelCodec       // it takes sound that this server does not speak
+	Internal               // our side failed
 	causes
 )
 
@@ -37,7 +39,8 @@ func (c Cause) String() string {
 	words := [causes]string{
 		"unknown", "bad_address", "no_such_host", "refused", "unreachable", "not_rtsp", "no_answer", "bad_tls",
 		"wrong_password", "needs_password", "forbidden", "no_such_path", "busy", "bad_answer", "no_media",
-		"no_transport", "no_packets", "silent", "hung_up", "redirected", "taken", "internal",
+		"no_transport", "no_packets", "silent", "hung_up", "redirected", "taken", "no_back_channel",
+		"back_channel_codec", "internal",
 	}
 	if c < causes {
 		return words[c]

@@ -37,6 +37,11 @@ type Faults struct {
 	LoseEvery int
 	// OnlyPath answers 404 to other paths than this, given without slash; "" none.
 	OnlyPath string
+	// RefuseRequire answers DESCRIBE that asks for a back channel with this status, such as
+	// 551 (RFC 2326 §11.3.14); 0 is a camera that answers it.
+	RefuseRequire int
+	// BackBusy answers SETUP of the back channel with 453.
+	BackBusy bool
 	// BusyFor answers 503 for that long after the start.
 	BusyFor time.Duration
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aler9/gortsplib/pkg/auth"
 	"github.com/aler9/gortsplib/pkg/base"
 	"github.com/aler9/gortsplib/pkg/headers"
+	"github.com/pion/rtp"
 )
 
 // Auth is how a camera asks for a password.
@@ -41,7 +42,10 @@ type ServerConfig struct {
 	TLS      *tls.Config // not nil: rtsps
 	Material Material    // NewDemo()
 	Second   Material    // for Faults.ChangeAfter
-	Faults   Faults
+	Back     Back        // what the camera's loudspeaker takes; "": it has none
+	// Speaker plays what came over the back channels, one packet at a time; nil: unheard.
+	Speaker func(*rtp.Packet)
+	Faults  Faults
 }
 
 // Server plays cameras until Close. Its methods may be called at once.
@@ -52,6 +56,8 @@ type Server struct {
 	started time.Time
 	addr    net.Addr
 	total   atomic.Int64
+	talks   atomic.Int64
+	speaker *loudspeaker // nil: none
 
 	mu      sync.Mutex
 	streams map[string]*gortsplib.ServerStream
@@ -74,11 +80,27 @@ func Serve(c ServerConfig) (*Server, error) {
 	}
 	s := &Server{conf: c, started: time.Now(), streams: map[string]*gortsplib.ServerStream{}, pumps: map[*gortsplib.ServerSession]*pump{}}
 	s.auth = auth.NewValidator(c.Username, c.Password, []headers.AuthMethod{headers.AuthDigest})
+	if c.Back != "" {
+		host, _, err := net.SplitHostPort(c.Listen)
+		if err != nil {
+			return nil, err
+		}
+		if s.speaker, err = newLoudspeaker(c.Back, host, c.TLS == nil, c.Speaker); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.listen(); err != nil {
+		if s.speaker != nil {
+			s.speaker.close()
+		}
 		return nil, err
 	}
 	for i := range c.Count {
-		s.streams[s.path(i)] = gortsplib.NewServerStream(sdpTracks(c.Material.Tracks(), c.Faults.InBandOnly))
+		tracks := sdpTracks(c.Material.Tracks(), c.Faults.InBandOnly)
+		if c.Back != "" {
+			tracks = append(tracks, &gortsplib.TrackG711{MULaw: c.Back != PCMA})
+		}
+		s.streams[s.path(i)] = gortsplib.NewServerStream(tracks)
 	}
 	return s, nil
 }
@@ -88,16 +110,23 @@ func (s *Server) listen() error {
 	var err error
 	for range 50 {
 		rtsp := &gortsplib.Server{
-			Handler: handler{s}, RTSPAddress: s.conf.Listen, TLSConfig: s.conf.TLS,
+			Handler: handler{s}, RTSPAddress: s.conf.Listen,
 			DisableRTCPSenderReports: true, // the pump sends its own, or lies
 			WriteBufferCount:         2048, // the library drops what does not fit; a key frame is many packets
 			ReadBufferCount:          8,
 			Listen: func(network, address string) (net.Listener, error) {
 				l, err := net.Listen(network, address)
-				if err == nil {
-					s.addr = l.Addr()
+				if err != nil {
+					return nil, err
 				}
-				return l, err
+				s.addr = l.Addr()
+				if s.conf.TLS != nil {
+					l = tls.NewListener(l, s.conf.TLS)
+				}
+				if s.speaker != nil {
+					l = listener{l, s.speaker}
+				}
+				return l, nil
 			},
 		}
 		if s.conf.TLS == nil {
@@ -169,6 +198,9 @@ func (s *Server) path(i int) string {
 // Plays is how often a session has begun to play since the start.
 func (s *Server) Plays() int { return int(s.total.Load()) }
 
+// Talks is how often a session has begun that sets nothing up but the loudspeaker.
+func (s *Server) Talks() int { return int(s.talks.Load()) }
+
 // Close ends everything and returns when it has. Twice is fine.
 func (s *Server) Close() error {
 	s.mu.Lock()
@@ -183,6 +215,9 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	err := s.rtsp.Close()
 	s.wg.Wait()
+	if s.speaker != nil {
+		s.speaker.close()
+	}
 	return err
 }
 
@@ -240,6 +275,12 @@ func (h handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Re
 	if st == nil {
 		return status(base.StatusNotFound), nil, nil
 	}
+	if code := h.s.conf.Faults.RefuseRequire; code != 0 && asksBack(ctx.Request) {
+		return status(base.StatusCode(code)), nil, nil
+	}
+	if h.s.conf.Back != "" {
+		return h.s.describeBack(ctx.Request, st), nil, nil
+	}
 	return status(base.StatusOK), st, nil
 }
 
@@ -256,6 +297,14 @@ func (h handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response
 	if st == nil {
 		return status(base.StatusNotFound), nil, nil
 	}
+	if h.s.backTrack(ctx.TrackID) {
+		switch {
+		case f.BackBusy:
+			return status(base.StatusNotEnoughBandwidth), nil, nil
+		case !asksBack(ctx.Request):
+			return status(base.StatusBadRequest), nil, nil
+		}
+	}
 	return status(base.StatusOK), st, nil
 }
 
@@ -265,6 +314,10 @@ func (h handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.pumps[ctx.Session] != nil {
+		return status(base.StatusOK), nil
+	}
+	if s.speaker != nil && s.onlyBack(ctx.Session) {
+		s.talks.Add(1)
 		return status(base.StatusOK), nil
 	}
 	p := newPump(s, ctx.Session, ctx.Conn)
