@@ -86,6 +86,15 @@ func (k HashKey) Prev() HashKey {
 	return HashKey{k.Hi - b, lo}
 }
 
+// distance returns how many places lie between k and o.
+func (k HashKey) distance(o HashKey) HashKey {
+	if k.Compare(o) < 0 {
+		k, o = o, k
+	}
+	lo, b := bits.Sub64(k.Lo, o.Lo, 0)
+	return HashKey{k.Hi - o.Hi - b, lo}
+}
+
 // Middle returns the place half way from a to b, rounded down; a is not behind b.
 func Middle(a, b HashKey) HashKey {
 	lo, br := bits.Sub64(b.Lo, a.Lo, 0)

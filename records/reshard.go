@@ -242,8 +242,15 @@ func (l *Log) writeMap(tx *sql.Tx) error {
 	return err
 }
 
-// Reshard splits and merges until there are target open shards of equal width (spec
-// 6.13). Each round of it is durable by itself; after an error it can be called again.
+// roundingMost is how far, in keys, a bound that is there may lie from where an equal share
+// begins and be taken for it. Who doubles three shards means their middles: without it, what
+// division leaves over would make shards of a single key on the way.
+const roundingMost = 1 << 16
+
+// Reshard splits and merges until there are target open shards of equal width, but for
+// rounding (spec 6.13). It splits once for each bound that is missing and merges once for
+// each that is left over: to double splits alone, to halve merges alone. Each round of it is
+// durable by itself; after an error it can be called again.
 func (l *Log) Reshard(ctx context.Context, target int) error {
 	if target < 1 || target > MaxShards/4 {
 		return fault.New(fault.Invalid, "reshard", l.id, fmt.Sprintf("%d shards; 1 to %d are possible", target, MaxShards/4))
@@ -251,8 +258,9 @@ func (l *Log) Reshard(ctx context.Context, target int) error {
 	l.change.Lock()
 	defer l.change.Unlock()
 	bounds := make([]HashKey, target)
+	open := *l.route.Load()
 	for i := range bounds {
-		bounds[i] = uniform(i, target)
+		bounds[i] = open.nearest(uniform(i, target))
 	}
 	for {
 		if l.deleted.Load() {
@@ -266,6 +274,20 @@ func (l *Log) Reshard(ctx context.Context, target int) error {
 			return err
 		}
 	}
+}
+
+// nearest returns where the shard begins that begins nearest to h, or h when none begins
+// within roundingMost of it.
+func (r routing) nearest(h HashKey) HashKey {
+	best := h
+	far := HashKey{Lo: roundingMost + 1}
+	i, _ := slices.BinarySearchFunc(r, h, func(sh *shard, h HashKey) int { return sh.from.Compare(h) })
+	for _, sh := range r[max(i-1, 0):min(i+1, len(r))] {
+		if d := sh.from.distance(h); d.Compare(far) < 0 {
+			best, far = sh.from, d
+		}
+	}
+	return best
 }
 
 // plan returns the next round on the way from the open shards to those that begin at

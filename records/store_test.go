@@ -100,6 +100,29 @@ func TestReshardMakesEqualWidths(t *testing.T) {
 	}
 }
 
+// TestDoublingAndHalvingMakeNoShardsInBetween counts the shards that are made: none but
+// those that stay, though thirds and sixths of the hash space are not whole numbers.
+func TestDoublingAndHalvingMakeNoShardsInBetween(t *testing.T) {
+	for _, from := range []int{1, 2, 3, 5, 7, 10, 13} {
+		r := newRig(t)
+		l := r.create("s", from)
+		ever := from
+		for _, target := range []int{2 * from, 4 * from, 2 * from, from, 2 * from} {
+			must(t, l.Reshard(context.Background(), target))
+			ever += target
+			open := *l.route.Load()
+			if len(open) != target || len(l.Shards()) != ever {
+				t.Errorf("from %d shards to %d: %d open, %d ever, want %d", from, target, len(open), len(l.Shards()), ever)
+			}
+			for i, sh := range open {
+				if sh.from.distance(uniform(i, target)).Compare(HashKey{Lo: 64}) > 0 {
+					t.Errorf("shard %d of %d begins at %v", i, target, sh.from)
+				}
+			}
+		}
+	}
+}
+
 func TestWaitReturnsWithTheNextRecord(t *testing.T) {
 	r := newRig(t)
 	l := r.create("s1", 1)
