@@ -167,5 +167,8 @@ const (
 	ReadSystem  Action = "penstock:ReadSystem"
 	ReadMetrics Action = "penstock:ReadMetrics"
 	ReadAudit   Action = "penstock:ReadAudit"
-	PutEvent    Action = "penstock:PutEvent" // something found, onto a stream's timeline
+	ListEvents  Action = "penstock:ListEvents"  // what happened on a stream
+	PutEvent    Action = "penstock:PutEvent"    // say what happened, and change what one said
+	KeepVideo   Action = "penstock:KeepVideo"   // have an event's video outlive the stream's retention
+	ChangeEvent Action = "penstock:ChangeEvent" // change and delete the events of others
 )

@@ -31,7 +31,7 @@ func watchActions() []string {
 		string(DescribeStream), "kinesisvideo:ListTagsForStream", string(GetDataEndpoint), string(GetMedia), string(ListFragments),
 		string(GetFragmentMedia), string(GetClip), string(GetImages), string(GetHLS), string(GetDASH),
 		"kinesisvideo:DescribeSignalingChannel", "kinesisvideo:GetSignalingChannelEndpoint", "kinesisvideo:GetIceServerConfig",
-		"kinesisvideo:ConnectAsViewer", "kinesisvideo:DescribeMediaStorageConfiguration",
+		"kinesisvideo:ConnectAsViewer", "kinesisvideo:DescribeMediaStorageConfiguration", string(ListEvents),
 	}
 }
 
@@ -47,7 +47,7 @@ func roleActions(role string) (onStreams, onSystem []string, ok bool) {
 	case RoleAdmin:
 		return []string{"*"}, []string{"*"}, true
 	case RoleOperator:
-		return []string{"kinesisvideo:*", "kinesis:*", "firehose:*", "kinesisanalytics:*", string(PutEvent)},
+		return []string{"kinesisvideo:*", "kinesis:*", "firehose:*", "kinesisanalytics:*", string(ListEvents), string(PutEvent), string(KeepVideo), string(ChangeEvent)},
 			append(list, string(Probe), string(Discover), string(ReadSystem), string(ReadMetrics), string(SetOwn)), true
 	case RoleViewer:
 		return watchActions(), append(list, string(SetOwn)), true
@@ -58,10 +58,10 @@ func roleActions(role string) (onStreams, onSystem []string, ok bool) {
 			"kinesisvideo:GetIceServerConfig", "kinesisvideo:ConnectAsMaster", "kinesisvideo:JoinStorageSession",
 			"kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:PutRecord", "kinesis:PutRecords",
 			string(DataCreateStream),
-			"firehose:DescribeDeliveryStream", "firehose:PutRecord", "firehose:PutRecordBatch",
+			"firehose:DescribeDeliveryStream", "firehose:PutRecord", "firehose:PutRecordBatch", string(PutEvent), string(KeepVideo),
 		}, nil, true
 	case RoleWorker:
-		return append(watchActions(), string(PutEvent),
+		return append(watchActions(), string(PutEvent), string(KeepVideo),
 			"kinesis:Describe*", "kinesis:Get*", "kinesis:ListShards", "kinesis:ListStreamConsumers", "kinesis:RegisterStreamConsumer",
 			"kinesis:DeregisterStreamConsumer", "kinesis:SubscribeToShard", "kinesis:PutRecord", "kinesis:PutRecords",
 		), list, true

@@ -43,3 +43,6 @@ func (s *Store) saveExpiry(ctx context.Context) error {
 	}
 	return err
 }
+
+// ExpiryNow is the time that video expires by: the clock's, unless that has leaped ahead.
+func (s *Store) ExpiryNow() time.Time { return s.expiry.Now() }

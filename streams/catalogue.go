@@ -82,7 +82,7 @@ func OpenCatalogue(ctx context.Context, c CatalogueConfig) (*Catalogue, error) {
 	return cat, cat.refresh(ctx)
 }
 
-// Create adds a stream; Account, Name, Retention, Source and Tags are read. It is
+// Create adds a stream; Account, Name, Retention, RetentionBytes, Source and Tags are read. It is
 // durable when Create returns. fault.InUse: the name is taken. fault.Invalid: names the field.
 func (c *Catalogue) Create(ctx context.Context, s Stream) (Stream, error) {
 	if s.Account == "" {
@@ -119,8 +119,8 @@ func (c *Catalogue) Create(ctx context.Context, s Stream) (Stream, error) {
 		if n > 0 {
 			return taken
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO stream (id, account, name, created, version, retention, source, password, tags)
-			VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)`, s.ID, s.Account, s.Name, s.Created.UnixMilli(), row.retention, row.source, row.password, row.tags)
+		_, err := tx.ExecContext(ctx, `INSERT INTO stream (id, account, name, created, version, retention, retention_bytes, source, password, tags)
+			VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)`, s.ID, s.Account, s.Name, s.Created.UnixMilli(), row.retention, row.bytes, row.source, row.password, row.tags)
 		return err
 	}, func() { c.put(&s, Created) })
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *Catalogue) Create(ctx context.Context, s Stream) (Stream, error) {
 	return s, nil
 }
 
-// Update changes Retention, Source and Tags of a stream: change is called with a copy
+// Update changes Retention, RetentionBytes, Source and Tags of a stream: change is called with a copy
 // of it as it is now, and again when somebody else was faster.
 func (c *Catalogue) Update(ctx context.Context, account, name string, change func(*Stream) error) (Stream, error) {
 	raced := errors.New("it was changed at the same time; try again")
@@ -156,12 +156,12 @@ func (c *Catalogue) Update(ctx context.Context, account, name string, change fun
 		c.mu.RLock()
 		longer := c.longer
 		c.mu.RUnlock()
-		if s.Retention > old.Retention && longer != nil {
+		if s.keepsMore(old) && longer != nil {
 			longer(old)
 		}
 		err = c.change(ctx, func(tx *sql.Tx) error {
-			r, err := tx.ExecContext(ctx, `UPDATE stream SET version = ?, retention = ?, source = ?, password = ?, tags = ? WHERE id = ? AND version = ?`,
-				version+1, row.retention, row.source, row.password, row.tags, s.ID, version)
+			r, err := tx.ExecContext(ctx, `UPDATE stream SET version = ?, retention = ?, retention_bytes = ?, source = ?, password = ?, tags = ? WHERE id = ? AND version = ?`,
+				version+1, row.retention, row.bytes, row.source, row.password, row.tags, s.ID, version)
 			if err != nil {
 				return err
 			}
@@ -269,15 +269,20 @@ func (c *Catalogue) All() []Stream {
 	return list
 }
 
-// Retention is what a stream's retention is now; a stream that is gone keeps the
-// minimum until its media is erased.
-func (c *Catalogue) Retention(id string) time.Duration {
+// Bounds are what a stream's Retention and RetentionBytes are now; a stream that is gone
+// keeps the minimum until its media is erased.
+func (c *Catalogue) Bounds(id string) (age time.Duration, size int64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if s := c.byID[id]; s != nil {
-		return s.Retention
+		return s.Retention, s.RetentionBytes
 	}
-	return RetentionMin
+	return RetentionMin, 0
+}
+
+// keepsMore reports whether s may keep what old did not.
+func (s Stream) keepsMore(old Stream) bool {
+	return s.Retention > old.Retention || old.RetentionBytes > 0 && (s.RetentionBytes == 0 || s.RetentionBytes > old.RetentionBytes)
 }
 
 // beforeLonger sets what is called before a stream's retention grows, so that what has

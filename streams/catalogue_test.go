@@ -191,7 +191,7 @@ func TestUpdateChangesWhatItMay(t *testing.T) {
 	if err != nil || s.Name != "cam" || s.ID != old.ID || s.Account != account || s.Retention != 72*time.Hour || s.Version == old.Version {
 		t.Fatalf("%+v %v", s, err)
 	}
-	if got := c.Retention(old.ID); got != 72*time.Hour {
+	if got, _ := c.Bounds(old.ID); got != 72*time.Hour {
 		t.Errorf("retention %v", got)
 	}
 	refused := errors.New("no")

@@ -40,6 +40,10 @@ func (s *Stream) normal() error {
 		return fault.New(fault.Invalid, "set retention of stream", s.Name,
 			fmt.Sprintf("%v is outside of 1h to 87600h", s.Retention))
 	}
+	if s.RetentionBytes != 0 && (s.RetentionBytes < RetentionBytesMin || s.RetentionBytes > RetentionBytesMax) {
+		return fault.New(fault.Invalid, "set retention_bytes of stream", s.Name, fmt.Sprintf("%d bytes is outside of 1 MiB to 1 EiB", s.RetentionBytes)).
+			WithHint("0 sets no bound; 500GiB is a bound")
+	}
 	if err := checkTags(s.Name, s.Tags); err != nil {
 		return err
 	}

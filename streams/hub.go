@@ -34,8 +34,11 @@ const (
 // HubConfig says where media goes. Store is required; the zero value of the rest means
 // the documented default.
 type HubConfig struct {
-	Store         *fragments.Store
-	Catalogue     *Catalogue            // tells retentions; nil: nothing is ever deleted by age
+	Store     *fragments.Store
+	Catalogue *Catalogue // tells retentions; nil: nothing is ever deleted by age
+	// Keeps are the stretches of a stream that outlive its retention; nil: there are none.
+	// It is asked with each look at a log: it must be cheap.
+	Keeps         func(id string) []fragments.Keep
 	Clock         host.Clock            // host.System
 	Logger        *slog.Logger          // discards
 	Registerer    prometheus.Registerer // none
@@ -102,14 +105,30 @@ func NewHub(c HubConfig) *Hub {
 	return h
 }
 
-// Log is the log of a stream, with the retention that the catalogue says.
+// Log is the log of a stream, with the retention that the catalogue says and what events
+// keep beyond it.
 func (h *Hub) Log(s Stream) *fragments.Log {
 	var policy func() fragments.Policy
-	if cat := h.config.Catalogue; cat != nil {
+	if h.config.Catalogue != nil {
 		id := s.ID
-		policy = func() fragments.Policy { return fragments.Policy{Age: cat.Retention(id)} }
+		policy = func() fragments.Policy { return h.policy(id) }
 	}
 	return h.config.Store.Log(s.ID, policy)
+}
+
+func (h *Hub) policy(id string) (p fragments.Policy) {
+	p.Age, p.Bytes = h.config.Catalogue.Bounds(id)
+	if h.config.Keeps != nil {
+		p.Keeps = h.config.Keeps(id)
+	}
+	return p
+}
+
+// Horizon is the instant before which a stream's video has expired, but for what is kept.
+func (h *Hub) Horizon(ctx context.Context, id string) time.Time {
+	log := h.Log(Stream{ID: id})
+	log.Last(ctx) // has the log read what went before the start
+	return log.Horizon()
 }
 
 // stream finds or makes the entry of a stream; nil when it was erased.

@@ -24,13 +24,13 @@ type storedSource struct {
 }
 
 type streamRow struct {
-	retention              int64
+	retention, bytes       int64
 	source, password, tags string
 }
 
 // row seals and encodes.
 func (c *Catalogue) row(s Stream) (r streamRow, err error) {
-	r.retention = s.Retention.Milliseconds()
+	r.retention, r.bytes = s.Retention.Milliseconds(), s.RetentionBytes
 	if len(s.Tags) > 0 {
 		b, err := json.Marshal(s.Tags)
 		if err != nil {
@@ -63,7 +63,7 @@ func (c *Catalogue) row(s Stream) (r streamRow, err error) {
 // stream reverses row. A password that does not open leaves the stream without one, so
 // that the recording stays reachable; the camera then answers 401, which shows.
 func (c *Catalogue) stream(s Stream, r streamRow) (*Stream, error) {
-	s.Region, s.Retention = c.config.Region, time.Duration(r.retention)*time.Millisecond
+	s.Region, s.Retention, s.RetentionBytes = c.config.Region, time.Duration(r.retention)*time.Millisecond, r.bytes
 	if r.tags != "" {
 		if err := json.Unmarshal([]byte(r.tags), &s.Tags); err != nil {
 			return nil, fmt.Errorf("tags of stream %s: %w", s.Name, err)
@@ -260,7 +260,7 @@ func (c *Catalogue) read(ctx context.Context) (map[string]*Stream, int64, error)
 	if err := tx.QueryRowContext(ctx, `SELECT number FROM stream_state WHERE name = 'epoch'`).Scan(&epoch); err != nil {
 		return nil, 0, err
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT id, account, name, created, version, retention, source, password, tags FROM stream`)
+	rows, err := tx.QueryContext(ctx, `SELECT id, account, name, created, version, retention, retention_bytes, source, password, tags FROM stream`)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -270,7 +270,7 @@ func (c *Catalogue) read(ctx context.Context) (map[string]*Stream, int64, error)
 		var s Stream
 		var r streamRow
 		var created, version int64
-		if err := rows.Scan(&s.ID, &s.Account, &s.Name, &created, &version, &r.retention, &r.source, &r.password, &r.tags); err != nil {
+		if err := rows.Scan(&s.ID, &s.Account, &s.Name, &created, &version, &r.retention, &r.bytes, &r.source, &r.password, &r.tags); err != nil {
 			return nil, 0, err
 		}
 		s.Created, s.Version = time.UnixMilli(created).UTC(), fmt.Sprint(version)

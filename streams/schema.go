@@ -30,5 +30,7 @@ CREATE TABLE stream_state (
 	number BIGINT NOT NULL
 );
 INSERT INTO stream_state (name, number) VALUES ('epoch', 1);
+`, `
+ALTER TABLE stream ADD COLUMN retention_bytes BIGINT NOT NULL DEFAULT 0;
 `}}
 }

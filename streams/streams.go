@@ -24,6 +24,10 @@ const (
 	RetentionMax = 87600 * time.Hour // ten years (KVS)
 	// RetentionDefault is used when a stream is created without one.
 	RetentionDefault = 24 * time.Hour
+	// RetentionBytesMin is the least that a stream may be bounded to: some fragments of any
+	// camera. RetentionBytesMax is an exbibyte.
+	RetentionBytesMin = 1 << 20
+	RetentionBytesMax = 1 << 60
 )
 
 // Secret is a string that prints as ***.
@@ -57,8 +61,11 @@ type Stream struct {
 	Created   time.Time
 	Version   string // changes with every update (KVS optimistic locking)
 	Retention time.Duration
-	Source    *Source // nil: media is pushed
-	Tags      map[string]string
+	// RetentionBytes is how much of its video is kept at most, the newest; 0: as much as
+	// comes within Retention.
+	RetentionBytes int64
+	Source         *Source // nil: media is pushed
+	Tags           map[string]string
 }
 
 // ARN is arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATED, created in ms.

@@ -67,7 +67,7 @@ func (c *call) note(rt route, object, detail string, err error) {
 	if action == "" {
 		action = "penstock:Session"
 	}
-	c.s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: action, Object: object, Remote: remoteHost(c.r), Detail: detail, Err: err})
+	c.s.c.Auth.Note(c.r.Context(), c.principal, auth.Deed{Action: action, Object: object, Remote: remoteHost(c.r), Detail: detail, Err: err, Every: c.every})
 }
 
 // tried is what a caller who was not let in asked for, as the path names it.

@@ -66,6 +66,7 @@ type sourceBody struct {
 type streamBody struct {
 	Name      string            `json:"name"`
 	Retention string            `json:"retention"`
+	Bytes     byteCount         `json:"retention_bytes"`
 	Source    *sourceBody       `json:"source"`
 	Tags      map[string]string `json:"tags"`
 }
@@ -98,6 +99,7 @@ func createStream(c *call) error {
 	if st.Retention, err = retention(body.Retention); err != nil {
 		return err
 	}
+	st.RetentionBytes = int64(body.Bytes)
 	if body.Source != nil {
 		st.Source = body.Source.source(nil)
 	}
@@ -127,9 +129,40 @@ func showStream(c *call) error { return c.json(c.s.view(c.r.Context(), c.stream)
 // patchBody changes what it names and leaves the rest.
 type patchBody struct {
 	Retention *string            `json:"retention"`
+	Bytes     *byteCount         `json:"retention_bytes"` // 0: no bound
 	Source    *sourceBody        `json:"source"`
 	Push      bool               `json:"push"` // true: stop pulling, wait to be pushed to
 	Tags      *map[string]string `json:"tags"`
+}
+
+// apply changes a stream as the body says.
+func (b patchBody) apply(st *streams.Stream) error {
+	if b.Push && b.Source != nil {
+		return fault.New(fault.Invalid, "change stream", st.Name, "push and source exclude each other")
+	}
+	if b.Retention != nil {
+		if *b.Retention == "" { // a form that was not filled in must not shorten what is kept
+			return fault.New(fault.Invalid, "change stream", st.Name, "retention is empty").WithHint("leave it out, or write 36h or 30d")
+		}
+		d, err := retention(*b.Retention)
+		if err != nil {
+			return err
+		}
+		st.Retention = d
+	}
+	if b.Bytes != nil {
+		st.RetentionBytes = int64(*b.Bytes)
+	}
+	switch {
+	case b.Push:
+		st.Source = nil
+	case b.Source != nil:
+		st.Source = b.Source.source(st.Source)
+	}
+	if b.Tags != nil {
+		st.Tags = *b.Tags
+	}
+	return nil
 }
 
 func changeStream(c *call) error {
@@ -137,31 +170,7 @@ func changeStream(c *call) error {
 	if err := decode(c.w, c.r, &body); err != nil {
 		return err
 	}
-	if body.Push && body.Source != nil {
-		return fault.New(fault.Invalid, "change stream", c.stream.Name, "push and source exclude each other")
-	}
-	st, err := c.s.c.Catalogue.Update(c.r.Context(), c.stream.Account, c.stream.Name, func(st *streams.Stream) error {
-		if body.Retention != nil {
-			if *body.Retention == "" { // a form that was not filled in must not shorten what is kept
-				return fault.New(fault.Invalid, "change stream", st.Name, "retention is empty").WithHint("leave it out, or write 36h or 30d")
-			}
-			d, err := retention(*body.Retention)
-			if err != nil {
-				return err
-			}
-			st.Retention = d
-		}
-		switch {
-		case body.Push:
-			st.Source = nil
-		case body.Source != nil:
-			st.Source = body.Source.source(st.Source)
-		}
-		if body.Tags != nil {
-			st.Tags = *body.Tags
-		}
-		return nil
-	})
+	st, err := c.s.c.Catalogue.Update(c.r.Context(), c.stream.Account, c.stream.Name, body.apply)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,9 +19,10 @@ const (
 	eventTimeout = 30 * time.Second
 )
 
-// showEvents sends state changes as server-sent events: `stream` with a stream's
-// view, `deleted` with its name. The console starts from GET /v1/streams and
-// applies these; a lost connection is mended by reading the list again.
+// showEvents sends changes as server-sent events: `stream` with a stream's view, `deleted`
+// with its name, `mark` with an event that was added or changed, `unmark` with the stream
+// and id of one that is gone. The console starts from GET /v1/streams, and the events of
+// what it shows, and applies these; a lost connection is mended by reading both again.
 func showEvents(c *call) error {
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -29,10 +31,13 @@ func showEvents(c *call) error {
 		return nil // the headers are the answer, and end
 	}
 	flush := http.NewResponseController(c.w)
-	states, changes := c.s.c.Hub.Subscribe(), c.s.c.Catalogue.Watch()
+	states, changes, marks := c.s.c.Hub.Subscribe(), c.s.c.Catalogue.Watch(), c.s.c.Events.Watch()
 	defer states.Close()
 	defer changes.Close()
-	ctx := c.r.Context()
+	defer marks.Close()
+	ctx, end := context.WithCancel(c.r.Context())
+	defer end()
+	c.r = c.r.WithContext(ctx)
 	out := make(chan event)
 	send := func(e event) bool {
 		select {
@@ -73,6 +78,10 @@ func showEvents(c *call) error {
 				return
 			}
 		}
+	}()
+	go func() {
+		defer end()
+		c.marks(ctx, marks, send)
 	}()
 	c.w.WriteHeader(http.StatusOK)
 	if err := flush.Flush(); err != nil {

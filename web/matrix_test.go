@@ -19,6 +19,15 @@ func allowed(role string, action auth.Action) (yes, known bool) {
 	operate := []auth.Action{auth.CreateStream, auth.UpdateStream, auth.DeleteStream, auth.Probe, auth.Discover, auth.ReadSystem, auth.ReadMetrics}
 	operate = append(operate, auth.DataDeleteStream, auth.DataSplitShard, auth.DataMergeShards, auth.DataUpdateShardCount)
 	admin := []auth.Action{auth.ManageKeys, auth.ReadAudit}
+	if action == auth.ListEvents || action == auth.PutEvent { // seen by who watches, said by who detects
+		switch role {
+		case auth.RoleViewer:
+			return action == auth.ListEvents, true
+		case auth.RoleProducer:
+			return action == auth.PutEvent, true
+		}
+		return role != "", true
+	}
 	if action == auth.DataDescribeStream || action == auth.DataListStreams { // no media, but what there is
 		switch role {
 		case auth.RoleProducer:

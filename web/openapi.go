@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"reflect"
 	"strings"
@@ -31,6 +32,7 @@ func schemas() map[string]any {
 		"DataStreams": struct {
 			Streams []dataView `json:"streams"`
 		}{}, "Stored": storedView{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
+		"NewEvent": newEventBody{}, "Event": eventView{}, "EventPatch": eventPatch{}, "Events": eventsView{},
 		"Timeline": timelineView{}, "Fragments": struct {
 			Fragments []struct{} `json:"fragments"`
 			Next      string     `json:"next,omitempty"`
@@ -123,6 +125,10 @@ func content(name string) object {
 // schemaOf describes how encoding/json writes a value of type t.
 func schemaOf(t reflect.Type) object {
 	switch t {
+	case reflect.TypeFor[byteCount]():
+		return object{"type": []string{"integer", "string"}}
+	case reflect.TypeFor[json.RawMessage]():
+		return object{"type": "object"}
 	case reflect.TypeFor[time.Time]():
 		return object{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[streams.Status]():

@@ -16,11 +16,14 @@ import (
 const timelineMost = 3660 * quantity.Day
 
 type timelineView struct {
-	Start  time.Time  `json:"start"`
-	End    time.Time  `json:"end"`
-	Spans  []spanView `json:"spans"`
-	Gaps   []gapView  `json:"gaps"`
-	Events []struct{} `json:"events"`
+	Start time.Time  `json:"start"`
+	End   time.Time  `json:"end"`
+	Spans []spanView `json:"spans"`
+	Gaps  []gapView  `json:"gaps"`
+	// Events are those that overlap the window, for who may see them; EventsMore: there are
+	// more than these.
+	Events     []eventView `json:"events"`
+	EventsMore bool        `json:"events_more,omitempty"`
 }
 
 type spanView struct {
@@ -54,11 +57,15 @@ func showTimeline(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(c.s.viewTimeline(line, start, end, c.stream))
+	v := viewTimeline(line, start, end)
+	if err := c.timelineEvents(c.r.Context(), &v); err != nil {
+		return err
+	}
+	return c.json(v)
 }
 
-func (s *Server) viewTimeline(line fragments.Timeline, start, end time.Time, st streams.Stream) timelineView {
-	v := timelineView{Start: start.UTC(), End: end.UTC(), Spans: []spanView{}, Gaps: []gapView{}, Events: []struct{}{}}
+func viewTimeline(line fragments.Timeline, start, end time.Time) timelineView {
+	v := timelineView{Start: start.UTC(), End: end.UTC(), Spans: []spanView{}, Gaps: []gapView{}}
 	for _, sp := range line.Spans {
 		v.Spans = append(v.Spans, spanView{sp.Start.UTC(), sp.End.UTC(), int64(sp.Fragments), sp.Bytes})
 	}

@@ -67,8 +67,9 @@ type call struct {
 	from, to  time.Time    // of the media that is asked for; zero: live, or no media token with a span
 	stream    streams.Stream
 	data      *datastream.Stream
-	object    string // of the audit log, where a handler knows it better than the path
-	held      int64  // bytes of Server.bodies
+	object    string        // of the audit log, where a handler knows it better than the path
+	every     time.Duration // how often the audit log has a line of this; 0: each time
+	held      int64         // bytes of Server.bodies
 }
 
 // json answers v with status 200.

@@ -41,6 +41,7 @@ import (
 	"penstock/playback/still"
 	"penstock/streams"
 	"penstock/streams/datastream"
+	"penstock/streams/events"
 	"penstock/web/console"
 )
 
@@ -65,6 +66,7 @@ type Config struct {
 	Catalogue *streams.Catalogue
 	Data      *datastream.Catalogue
 	Hub       *streams.Hub
+	Events    *events.Journal
 	Store     *fragments.Store
 	HLS       *hls.Server
 	Clip      *clip.Server
@@ -124,8 +126,8 @@ type Server struct {
 
 // New checks c and prepares to serve; it opens nothing.
 func New(c Config) (*Server, error) {
-	if c.Auth == nil || c.Catalogue == nil || c.Hub == nil || c.Store == nil || c.Data == nil {
-		return nil, fault.New(fault.Invalid, "make web server", "", "Auth, Catalogue, Data, Hub and Store are required")
+	if c.Auth == nil || c.Catalogue == nil || c.Hub == nil || c.Store == nil || c.Data == nil || c.Events == nil {
+		return nil, fault.New(fault.Invalid, "make web server", "", "Auth, Catalogue, Data, Events, Hub and Store are required")
 	}
 	c.FS = cmp.Or[host.FS](c.FS, host.OS{})
 	c.Clock = cmp.Or[host.Clock](c.Clock, host.System{})

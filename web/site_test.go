@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"penstock/streams"
 	"penstock/streams/datastream"
 	"penstock/streams/datastream/datastreamtest"
+	"penstock/streams/events"
 )
 
 // site is a server with real floors below it, for tests.
@@ -37,16 +39,22 @@ func newSite(t *testing.T, change ...func(*auth.Config)) *site {
 		for _, f := range change {
 			f(c)
 		}
-	}, streams.Schema())
+	}, streams.Schema(), events.Schema())
 	db, a, dir := floors.Meta, floors.Auth, floors.Dir
 	store, err := fragments.Open(ctx, fragments.Config{Dir: filepath.Join(dir, "open"), Bucket: mem.New(mem.Config{}), Meta: db})
 	check(t, err)
 	var hub *streams.Hub
+	var journal *events.Journal
 	catalogue, err := streams.OpenCatalogue(ctx, streams.CatalogueConfig{Meta: db, Sealer: a, Region: auth.DefaultRegion,
-		Erase: func(ctx context.Context, st streams.Stream) error { return hub.Erase(ctx, st) }})
+		Erase: func(ctx context.Context, st streams.Stream) error {
+			return errors.Join(journal.Erase(ctx, st.ID), hub.Erase(ctx, st))
+		}})
 	check(t, err)
-	hub = streams.NewHub(streams.HubConfig{Store: store, Catalogue: catalogue})
-	c := Config{Auth: a, Catalogue: catalogue, Data: floors.Data, Hub: hub, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
+	journal, err = events.Open(ctx, events.Config{Meta: db, Time: store.ExpiryNow,
+		Horizon: func(ctx context.Context, id string) time.Time { return hub.Horizon(ctx, id) }})
+	check(t, err)
+	hub = streams.NewHub(streams.HubConfig{Store: store, Catalogue: catalogue, Keeps: journal.Keeps})
+	c := Config{Auth: a, Catalogue: catalogue, Data: floors.Data, Hub: hub, Events: journal, Store: store, DataDir: dir, Region: auth.DefaultRegion, Version: "test",
 		Started: time.Now(), Gatherer: prometheus.NewRegistry(), Discover: onvif.New(onvif.Config{}), Probe: probe.New(probe.Config{})}
 	m := playback.NewMetrics(nil)
 	c.HLS, err = hls.New(hls.Config{Hub: hub, Metrics: m})

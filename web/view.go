@@ -21,9 +21,12 @@ type streamView struct {
 	Producer      *producerView     `json:"producer,omitempty"`
 	Tracks        []trackView       `json:"tracks"`
 	Retention     string            `json:"retention"`
+	RetentionSize int64             `json:"retention_bytes"` // 0: no bound
 	Created       time.Time         `json:"created"`
 	Live          bool              `json:"live"`
 	Bytes         int64             `json:"bytes"`
+	KeptBytes     int64             `json:"kept_bytes"`  // of Bytes, what events alone keep
+	DailyBytes    int64             `json:"daily_bytes"` // what it stores in a day at its present rate
 	FragmentCount int64             `json:"fragment_count"`
 	First         *time.Time        `json:"first,omitempty"`
 	Last          *time.Time        `json:"last,omitempty"`
@@ -75,8 +78,8 @@ func (s *Server) view(ctx context.Context, st streams.Stream) streamView {
 	v := streamView{
 		Name: st.Name, ARN: st.ARN(), Account: st.Account, Version: st.Version, Tags: st.Tags,
 		State: state.Status, Reason: state.Reason, Since: instant(state.Since),
-		Tracks: trackViews(state.Tracks), Retention: quantity.Days(st.Retention), Created: st.Created,
-		Live: state.Status == streams.Live, Bitrate: state.Bitrate, FPS: state.FPS,
+		Tracks: trackViews(state.Tracks), Retention: quantity.Days(st.Retention), RetentionSize: st.RetentionBytes, Created: st.Created,
+		Live: state.Status == streams.Live, Bitrate: state.Bitrate, FPS: state.FPS, DailyBytes: daily(state.Bitrate),
 		KeyInterval: state.KeyInterval.Seconds(), Viewers: state.Viewers, Lost: state.LostTotal(),
 		Demo: st.Tags[DemoTag] != "",
 	}

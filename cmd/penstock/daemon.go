@@ -28,6 +28,7 @@ import (
 	"penstock/storage/meta"
 	"penstock/streams"
 	"penstock/streams/datastream"
+	"penstock/streams/events"
 	"penstock/web"
 )
 
@@ -61,6 +62,7 @@ type daemon struct {
 	records   *records.Store
 	data      *datastream.Catalogue
 	catalogue *streams.Catalogue
+	events    *events.Journal
 	hub       *streams.Hub
 	registry  *prometheus.Registry
 	listener  net.Listener
@@ -158,7 +160,12 @@ func (d *daemon) openStores(ctx context.Context) (err error) {
 	}
 	if d.catalogue, err = streams.OpenCatalogue(ctx, streams.CatalogueConfig{
 		Meta: d.meta, Sealer: d.auth, Region: d.c.Region, Logger: d.log.With("component", "streams"),
-		Erase: func(ctx context.Context, st streams.Stream) error { return d.hub.Erase(ctx, st) },
+		Erase: d.erase,
+	}); err != nil {
+		return err
+	}
+	if d.events, err = events.Open(ctx, events.Config{Meta: d.meta, Time: d.store.ExpiryNow, Logger: d.log.With("component", "events"),
+		Horizon: func(ctx context.Context, id string) time.Time { return d.hub.Horizon(ctx, id) },
 	}); err != nil {
 		return err
 	}
@@ -166,8 +173,16 @@ func (d *daemon) openStores(ctx context.Context) (err error) {
 	return nil
 }
 
+// erase deletes what there is of a deleted stream: events first, or what they keep would stay.
+func (d *daemon) erase(ctx context.Context, st streams.Stream) error {
+	if err := d.events.Erase(ctx, st.ID); err != nil {
+		return err
+	}
+	return d.hub.Erase(ctx, st)
+}
+
 func (d *daemon) hubConfig() streams.HubConfig {
-	return streams.HubConfig{Store: d.store, Catalogue: d.catalogue, Target: time.Duration(d.c.Storage.Fragment),
+	return streams.HubConfig{Store: d.store, Catalogue: d.catalogue, Keeps: d.events.Keeps, Target: time.Duration(d.c.Storage.Fragment),
 		Logger: d.log.With("component", "hub"), Registerer: d.registry}
 }
 
@@ -186,7 +201,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		return err
 	}
 	site, err := web.New(web.Config{
-		Auth: d.auth, Catalogue: d.catalogue, Hub: d.hub, Store: d.store, Data: d.data, AWS: aws,
+		Auth: d.auth, Catalogue: d.catalogue, Hub: d.hub, Events: d.events, Store: d.store, Data: d.data, AWS: aws,
 		HLS: watch.hls, Clip: watch.clip, Export: watch.export, Still: watch.still, Live: watch.live, Probe: in.prober, Discover: in.onvif,
 		Logger: d.log.With("component", "web"), Gatherer: d.registry, Registerer: d.registry, TLS: d.tls.config(),
 		Version: version, Region: d.c.Region, Started: d.started, DataDir: d.dir, StoreName: d.storeName,
@@ -218,7 +233,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 	doors = append(doors, loop{"start", giveBackStart(host.System{}, host.ReleaseProgram, d.log)})
 	d.floors = []floor{
 		{{"fragments", d.store.Run}, {"records", d.records.Run}, {"audit log", d.trail.Run}},
-		{{"auth", d.auth.Run}, {"streams", d.catalogue.Run}, {"data streams", d.data.Run}, {"hub", d.hub.Run}},
+		{{"auth", d.auth.Run}, {"streams", d.catalogue.Run}, {"data streams", d.data.Run}, {"hub", d.hub.Run}, {"events", d.events.Run}},
 		{{"hls", watch.hls.Run}},
 		doors,
 	}
