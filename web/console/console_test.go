@@ -225,6 +225,7 @@ func TestContrast(t *testing.T) {
 			{"text", "bg panel panel2", 4.5}, {"mut", "bg panel panel2", 4.5}, {"accText", "bg panel panel2", 4.5},
 			{"ok", "panel panel2", 3}, {"warn", "panel panel2", 3}, {"bad", "panel panel2", 4.5}, {"ink", "acc", 4.5}, {"bg", "bad", 4.5},
 			{"acc", "bg panel panel2", 3}, {"rec", "panel2", 2}, {"bad", "gap", 3},
+			{"p1", "panel panel2", 3}, {"p2", "panel panel2", 3}, {"p3", "panel panel2", 3}, {"bg", "p1 p2 p3", 4.5}, {"text", "rec", 3}, // events, their words, and what keeps
 		} {
 			for behind := range strings.FieldsSeq(pair.behind) {
 				a, okA := light[pair.front]

@@ -10,16 +10,19 @@ const why = (g) => [g.reason === 'unknown' ? '' : g.reason, g.detail].filter(Boo
 
 const empty = { from: 0, to: 0, spans: /** @type {Span[]} */ ([]), gaps: /** @type {Gap[]} */ ([]), step: 0, at: 0 };
 
-/** Reads a timeline answer; gaps that the server left out between spans are added without a reason. */
+/** Reads a timeline answer. */
 export function read(a, from, to, step) {
   const spans = (a.spans || []).map((s) => ({ start: instant(s.start), end: instant(s.end), bytes: s.bytes || 0, fragments: s.fragments || 0 }));
   const gaps = (a.gaps || []).map((g) => ({ start: instant(g.start), end: instant(g.end), reason: why(g) }));
   return { from, to, spans, gaps, step, at: Date.now() };
 }
 
-export async function fetchCoverage(name, from, to, step, signal) {
-  const res = `${Math.max(1, Math.ceil(step / 1000))}s`;
-  return read(await get(stream(name, '/timeline'), { start: iso(from), end: iso(to), resolution: res }, signal), from, to, step);
+/** Asks for a window; told hears of the events in it. */
+export async function fetchCoverage(name, from, to, step, told) {
+  const asked = Date.now();
+  const a = await get(stream(name, '/timeline'), { start: iso(from), end: iso(to), resolution: `${Math.max(1, Math.ceil(step / 1000))}s` });
+  told?.(a.events || [], from, to, asked, !a.events_more);
+  return read(a, from, to, step);
 }
 
 /**
@@ -48,8 +51,9 @@ export class Gaps {
 
 /** Keeps one window's coverage up to date. */
 export class Coverage {
-  constructor(name) {
+  constructor(name, told) {
     this.name = name;
+    this.told = told;
     this.data = signal(empty);
     this.error = signal(/** @type {any} */ (null));
     this.asked = '';
@@ -71,13 +75,16 @@ export class Coverage {
     const b = Math.ceil(Math.min(to + margin, nowMS + 60e3) / 1000) * 1000;
     if (b <= a) return;
     this.busy = true;
-    fetchCoverage(this.name, a, b, step).then((r) => { this.data.value = r; this.error.value = null; this.failed = 0; }, (err) => { this.error.value = err; this.failed = Date.now(); }).finally(() => {
+    fetchCoverage(this.name, a, b, step, this.told).then((r) => { this.data.value = r; this.error.value = null; this.failed = 0; }, (err) => { this.error.value = err; this.failed = Date.now(); }).finally(() => {
       this.busy = false;
       const next = this.again;
       this.again = null;
       if (next) this.want(...next);
     });
   }
+
+  /** Has the server asked anew: it may have told of changes that nobody here heard. */
+  stale() { this.data.value = { ...this.data.value, step: 0 }; }
 
   gapAt(t) { return this.data.value.gaps.find((g) => g.start <= t && t < g.end) || null; }
   spanAt(t) { return this.data.value.spans.find((s) => s.start <= t && t < s.end) || null; }

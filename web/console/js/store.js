@@ -14,9 +14,11 @@ export const streams = signal(null);
 export const streamsError = signal(/** @type {any} */ (null));
 /** null, or {since, next} while the server does not answer */
 export const outage = signal(/** @type {any} */ (null));
+/** The newest that the server told of events: {mark}, {unmark}, or {again} after it was away. */
+export const told = signal(/** @type {any} */ (null));
 /** Ticks each second while the page is seen. */
 export const now = signal(Date.now());
-export const toasts = signal(/** @type {{id:number,text:string,tone:string}[]} */ ([]));
+export const toasts = signal(/** @type {{id:number,text:string,tone:string,act?:any}[]} */ ([]));
 export const theme = signal(readTheme());
 /** Why there is nobody signed in, when that is worth saying. */
 export const signedOutBecause = signal('');
@@ -33,9 +35,10 @@ let timers = [];
 let bestHalf = Infinity;
 const losses = new Map();
 
-export function toast(text, tone = 'ok', ms = 6000) {
+/** Says what just happened; act: [words, what to do], a next step. */
+export function toast(text, tone = 'ok', ms = 6000, act = null) {
   const id = Math.random();
-  toasts.value = [...toasts.value.slice(-3), { id, text, tone }];
+  toasts.value = [...toasts.value.slice(-3), { id, text, tone, act }];
   setTimeout(() => { toasts.value = toasts.value.filter((t) => t.id !== id); }, ms);
 }
 
@@ -175,7 +178,9 @@ function listen() {
   const data = (e) => { try { return JSON.parse(e.data); } catch { return null; } };
   es.addEventListener('stream', (e) => { const s = data(e); if (s) put(s); });
   es.addEventListener('deleted', (e) => { const s = data(e); if (s) drop(s.name); });
-  es.onopen = () => { api.hooks.reached(); if (!first) refreshStreams(); first = false; };
+  es.addEventListener('mark', (e) => { const mark = data(e); if (mark) told.value = { mark }; });
+  es.addEventListener('unmark', (e) => { const unmark = data(e); if (unmark) told.value = { unmark }; });
+  es.onopen = () => { api.hooks.reached(); if (!first) { refreshStreams(); told.value = { again: true }; } first = false; };
   es.onerror = () => {
     if (es !== events || es.readyState !== EventSource.CLOSED) return;
     setTimeout(() => { if (es === events && session.value) listen(); }, 5000);
@@ -206,5 +211,5 @@ function knock(wait) {
 
 async function back() {
   if (session.value === undefined) return whoami();
-  if (session.value) { await refresh(); listen(); }
+  if (session.value) { await refresh(); listen(); told.value = { again: true }; }
 }

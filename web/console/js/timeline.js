@@ -2,6 +2,7 @@
 // wheels and fingers do to it. It tells its owner what was asked for and decides nothing
 // about playing.
 import { draw, layout } from './timelinedraw.js';
+import { choose, eventAt, hint, zone } from './timelinehits.js';
 import { colours } from './colours.js';
 import { LEAST, MOST } from './timescale.js';
 import { startOfDay, nextDay } from './format.js';
@@ -11,7 +12,7 @@ const DAY = 864e5;
 export class Timeline {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {{detail:any, overview:any, now:()=>number, scrub:(t:number)=>void, scrubEnd:(t:number)=>void,
+   * @param {{detail:any, overview:any, events:any, pick:(list:any[])=>void, now:()=>number, scrub:(t:number)=>void, scrubEnd:(t:number)=>void,
    *   select:(s:{from:number,to:number}|null)=>void, hover:(h:any)=>void, moved?:()=>void}} o
    */
   constructor(canvas, o) {
@@ -55,7 +56,7 @@ export class Timeline {
 
   resize() {
     const W = this.canvas.parentElement?.clientWidth || 600;
-    const L = layout(this.coarse);
+    const L = layout(this.coarse, this.happened);
     const scale = devicePixelRatio || 1;
     this.width = W;
     this.scale = scale;
@@ -73,9 +74,11 @@ export class Timeline {
     requestAnimationFrame(() => {
       this.due = false;
       if (this.closed) return;
+      const events = this.o.events.all.value;
+      if (events.length && !this.happened) { this.happened = true; return this.resize(); } // the lane comes, and stays
       this.o.detail.want(this.view.from, this.view.to, this.width);
       this.o.overview.want(this.over.from, this.over.to, this.width);
-      draw(this.ctx, { width: this.width, scale: this.scale, coarse: this.coarse, view: this.view, over: this.over, detail: this.o.detail.data.value, overview: this.o.overview.data.value, now: this.o.now(), playhead: this.playhead, live: this.live, selection: this.selection, hover: this.dragging ? null : this.hoverX, c: this.c });
+      draw(this.ctx, { width: this.width, scale: this.scale, coarse: this.coarse, view: this.view, over: this.over, detail: this.o.detail.data.value, overview: this.o.overview.data.value, events, happened: this.happened, now: this.o.now(), playhead: this.playhead, live: this.live, selection: this.selection, hover: this.dragging ? null : this.hoverX, c: this.c });
     });
   }
 
@@ -163,26 +166,15 @@ export class Timeline {
     return { x: e.clientX - r.left, y: e.clientY - r.top };
   }
 
-  zone({ x, y }) {
-    const L = layout(this.coarse);
-    if (y < (L.over[1] + L.pill) / 2) return 'over';
-    if (this.selection && y < L.axis[0] + 6) {
-      const reach = this.coarse ? 18 : 8;
-      if (Math.abs(x - this.x(this.selection.from)) < reach) return 'from';
-      if (Math.abs(x - this.x(this.selection.to)) < reach) return 'to';
-    }
-    return y > L.axis[0] + 4 ? 'axis' : 'band';
-  }
-
   down(e) {
     if (e.button > 0) return;
     const p = this.at(e);
     this.canvas.setPointerCapture(e.pointerId);
     this.pointers.set(e.pointerId, p);
     if (this.pointers.size === 2) { this.endDrag(true); this.pinch = this.spread(); return; }
-    const zone = this.zone(p);
-    const select = zone === 'band' && (this.selecting || e.shiftKey);
-    this.dragging = { zone: select ? 'select' : zone, x: p.x, from: this.time(p.x), view: { ...this.view }, moved: false, touch: e.pointerType === 'touch' };
+    const at = zone(this, p);
+    const select = at === 'band' && (this.selecting || e.shiftKey);
+    this.dragging = { zone: select ? 'select' : at, x: p.x, from: this.time(p.x), view: { ...this.view }, moved: false, touch: e.pointerType === 'touch' };
     this.o.hover(null);
     if (!this.dragging.touch) this.drag(p);
   }
@@ -206,18 +198,10 @@ export class Timeline {
     }
     if (this.dragging) return this.drag(p);
     this.hoverX = p.x;
-    const zone = this.zone(p);
-    this.canvas.style.cursor = { over: 'pointer', from: 'ew-resize', to: 'ew-resize', axis: 'grab', band: this.selecting ? 'crosshair' : 'pointer' }[zone];
-    if (e.pointerType !== 'touch') this.o.hover(this.hint(p.x, zone));
+    const at = zone(this, p);
+    this.canvas.style.cursor = { over: 'pointer', from: 'ew-resize', to: 'ew-resize', axis: 'grab', event: 'pointer', band: this.selecting ? 'crosshair' : 'pointer' }[at];
+    if (e.pointerType !== 'touch') this.o.hover(hint(this, p.x, at));
     this.paint();
-  }
-
-  hint(x, zone) {
-    const over = zone === 'over';
-    const t = over ? this.over.from + (x / this.width) * (this.over.to - this.over.from) : this.time(x);
-    const cover = over ? this.o.overview : this.o.detail;
-    const slack = over ? ((this.over.to - this.over.from) / this.width) * 2 : 0;
-    return { x, t, gap: cover.gapAt(t) || (slack && (cover.gapAt(t - slack) || cover.gapAt(t + slack))) || null, recorded: !!cover.spanAt(t), over };
   }
 
   drag(p) {
@@ -225,7 +209,8 @@ export class Timeline {
     if (Math.abs(p.x - d.x) > (d.touch ? 6 : 3)) d.moved = true;
     if (d.touch && !d.moved) return; // it may be a tap, or the page being scrolled
     const t = Math.min(this.o.now(), this.time(Math.min(this.width, Math.max(0, p.x))));
-    if (d.zone === 'band') { this.playhead = t; this.live = false; this.o.scrub(t); this.o.hover({ ...this.hint(p.x, 'band'), scrub: true }); }
+    if (d.zone === 'event' && d.moved) d.zone = 'band'; // dragged from there: the picture follows
+    if (d.zone === 'band') { this.playhead = t; this.live = false; this.o.scrub(t); this.o.hover({ ...hint(this, p.x, 'band'), scrub: true }); }
     if (d.zone === 'from' && this.selection) this.setSelection({ from: Math.min(t, this.selection.to - 500), to: this.selection.to });
     if (d.zone === 'to' && this.selection) this.setSelection({ from: this.selection.from, to: Math.max(t, this.selection.from + 500) });
     if (d.zone === 'select' && d.moved) this.setSelection({ from: d.from, to: t });
@@ -264,6 +249,7 @@ export class Timeline {
       this.o.scrubEnd(this.playhead);
     }
     if (d.touch) this.o.hover(null);
+    if (d.zone === 'event' && !cancelled) choose(this, eventAt(this, d.x));
     if (d.zone === 'over' || d.zone === 'axis') {
       const t = this.time(d.x);
       this.settle();

@@ -2,12 +2,19 @@
 // clip and the playhead. Pure output: it changes nothing that it is given.
 import { ticks } from './timescale.js';
 import { clock } from './format.js';
+import { boxes, brackets, lane, strokes } from './timelineevents.js';
 
-/** Heights in CSS pixels; the canvas is as high as the last. */
-/** @returns {{over:[number,number], pill:number, band:[number,number], axis:[number,number], height:number}} */
-export const layout = (coarse) => (coarse
-  ? { over: [4, 26], pill: 42, band: [66, 98], axis: [98, 126], height: 126 }
-  : { over: [3, 21], pill: 36, band: [57, 79], axis: [79, 103], height: 103 });
+/**
+ * Heights in CSS pixels; the canvas is as high as the last. The lane is there once
+ * something happened.
+ * @returns {{over:[number,number], pill:number, band:[number,number], lane:[number,number], axis:[number,number], height:number}}
+ */
+export function layout(coarse, happened) {
+  const extra = happened ? (coarse ? 34 : 23) : 0;
+  return coarse
+    ? { over: [4, 26], pill: 42, band: [66, 98], lane: [103, 129], axis: [98 + extra, 126 + extra], height: 126 + extra }
+    : { over: [3, 21], pill: 36, band: [57, 79], lane: [83, 100], axis: [79 + extra, 103 + extra], height: 103 + extra };
+}
 
 function hatch(ctx, c, scale) {
   const n = 7 * scale;
@@ -28,10 +35,10 @@ function hatch(ctx, c, scale) {
 
 /**
  * @param {CanvasRenderingContext2D} ctx
- * @param {any} m {width, scale, coarse, view, over, detail, overview, now, playhead, live, selection, hover, c, focus}
+ * @param {any} m {width, scale, coarse, view, over, detail, overview, events, happened, now, playhead, live, selection, hover, c, focus}
  */
 export function draw(ctx, m) {
-  const L = layout(m.coarse);
+  const L = layout(m.coarse, m.happened);
   const W = m.width;
   ctx.setTransform(m.scale, 0, 0, m.scale, 0, 0);
   ctx.clearRect(0, 0, W, L.height);
@@ -40,6 +47,8 @@ export function draw(ctx, m) {
   const X = (t) => ((t - m.view.from) / (m.view.to - m.view.from)) * W;
   axis(ctx, m, L, W, X);
   band(ctx, m, L.band, W, X, m.detail, lines, m.view);
+  brackets(ctx, m, m.events, m.view, W, [L.band[0], L.band[1] + 2], true);
+  if (m.happened) lane(ctx, m, L.lane, boxes(m.events, m.view, W, m.now, m.coarse));
   if (m.now < m.view.to && m.now > m.view.from) edge(ctx, m, L, X(m.now));
   if (m.selection) selection(ctx, m, L, W, X);
   if (m.hover !== null) { ctx.globalAlpha = 0.5; line(ctx, m.hover, L.band[0] - 4, L.band[1] + 4, m.c.text, 1); ctx.globalAlpha = 1; }
@@ -54,6 +63,8 @@ function overview(ctx, m, L, W, lines) {
   const X = (t) => ((t - m.over.from) / (m.over.to - m.over.from)) * W;
   names(ctx, m, b, W, X);
   band(ctx, m, [a + 5, b - 5], W, X, m.overview, lines, m.over);
+  strokes(ctx, m, m.events, X, [a + 2, b - 2]);
+  brackets(ctx, m, m.events, m.over, W, [a, b], false);
   if (Number.isFinite(m.playhead)) line(ctx, X(m.playhead), a, b, m.c.text, 2);
   const x = Math.max(1.5, X(m.view.from));
   const w = Math.max(10, Math.min(W - 1.5, X(m.view.to)) - x);
@@ -129,7 +140,7 @@ function edge(ctx, m, L, x) {
 function selection(ctx, m, L, W, X) {
   const a = X(m.selection.from);
   const b = X(m.selection.to);
-  const [top, bottom] = [L.band[0] - 5, L.band[1] + 5];
+  const [top, bottom] = [L.band[0] - 5, L.axis[0] + 5];
   ctx.fillStyle = m.c.acc;
   ctx.globalAlpha = 0.22;
   ctx.fillRect(Math.max(0, a), top, Math.min(W, b) - Math.max(0, a), bottom - top);
@@ -138,7 +149,7 @@ function selection(ctx, m, L, W, X) {
     if (x < -4 || x > W + 4) continue;
     line(ctx, x, top, bottom, m.c.acc, 2);
     ctx.fillStyle = m.c.acc;
-    round(ctx, x - 4, (top + bottom) / 2 - 8, 8, 16, 3);
+    round(ctx, x - 4, (L.band[0] + L.band[1]) / 2 - 8, 8, 16, 3);
     ctx.fill();
   }
 }

@@ -60,4 +60,4 @@ function tryIn(o) {
   return s > 0 ? `trying again in ${s} s; recording goes on by itself if the server runs` : 'trying now…';
 }
 
-export const Toasts = () => html`<div class="toasts" aria-live="polite">${toasts.value.map((t) => html`<div class=${`toast ${t.tone}`} key=${t.id}>${t.text}</div>`)}</div>`;
+export const Toasts = () => html`<div class="toasts" aria-live="polite">${toasts.value.map((t) => html`<div class=${`toast ${t.tone}`} key=${t.id}>${t.text}${t.act && html` <button type="button" class="link" onClick=${() => { toasts.value = toasts.value.filter((x) => x !== t); t.act[1](); }}>${t.act[0]}</button>`}</div>`)}</div>`;

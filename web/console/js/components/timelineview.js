@@ -8,16 +8,17 @@ import { address, stream as path, iso } from '../api.js';
 import { clock, day, span, zone, startOfDay, nextDay, hourMinute, bytes } from '../format.js';
 import { Seg } from './bits.js';
 import { Icon } from './icons.js';
+import { keptWords, length, word } from '../events.js';
 
 const SPANS = [[864e5, '24 h'], [7 * 864e5, '7 d'], [30 * 864e5, '30 d']];
 
-export function TimelineView({ player, stream, detail, overview, control, clip, onClip, onDownload }) {
+export function TimelineView({ player, stream, detail, overview, events, control, clip, onClip, onDownload, onKeep, onPick }) {
   const canvas = useRef(null);
   const [hover, setHover] = useState(null);
   const [view, setView] = useState({ from: 0, to: 1, over: 0 });
   useEffect(() => {
     const tl = new Timeline(canvas.current, {
-      detail, overview, now: serverNow,
+      detail, overview, events, now: serverNow, pick: (list) => onPick(list[0]),
       scrub: (t) => player.scrub(t), scrubEnd: (t) => player.scrubEnd(t),
       select: onClip, hover: setHover,
       moved: () => setView({ from: tl.view.from, to: tl.view.to, over: tl.span }),
@@ -29,7 +30,7 @@ export function TimelineView({ player, stream, detail, overview, control, clip, 
   useSignalEffect(() => {
     const t = player.time.value;
     const live = player.mode.value === 'live' && player.playing.value;
-    detail.data.value; overview.data.value; now.value; // each is drawn
+    detail.data.value; overview.data.value; events.all.value; now.value; // each is drawn
     const tl = control.current;
     if (tl && !tl.dragging) tl.setPlayhead(t, live); else tl?.paint();
   });
@@ -51,18 +52,19 @@ export function TimelineView({ player, stream, detail, overview, control, clip, 
       <span class="hidem row" style=${{ gap: '7px' }}><span class="mut small word" aria-hidden="true">overview</span><${Seg} small=${true} label="Overview" value=${view.over} onChange=${(ms) => tl.setSpan(ms)} options=${SPANS.map(([ms, t]) => [ms, t, `the upper bar shows ${t}`])} /></span>
     </div>
     <div class="tl">
-      <canvas ref=${canvas} tabIndex="0" role="slider" aria-label="Timeline" aria-valuemin=${Math.round(view.from / 1000)} aria-valuemax=${Math.round(view.to / 1000)} aria-valuenow=${Math.round((player.time.value || view.from) / 1000)} aria-valuetext=${spoken(player, detail)} onKeyDown=${key}></canvas>
+      <canvas ref=${canvas} tabIndex="0" role="slider" aria-label="Timeline" aria-valuemin=${Math.round(view.from / 1000)} aria-valuemax=${Math.round(view.to / 1000)} aria-valuenow=${Math.round((player.time.value || view.from) / 1000)} aria-valuetext=${spoken(player, detail, events)} onKeyDown=${key}></canvas>
       ${hover && html`<${Peek} hover=${hover} name=${stream.name} width=${tl?.width || 600} />`}
     </div>
-    <${Words} detail=${detail} view=${view} hover=${hover} player=${player} clip=${clip} onClip=${(c) => tl.setSelection(c)} onDownload=${onDownload} />
+    <${Words} detail=${detail} view=${view} hover=${hover} player=${player} clip=${clip} onClip=${(c) => tl.setSelection(c)} onDownload=${onDownload} onKeep=${onKeep} />
   </div>`;
 }
 
-function spoken(player, detail) {
+function spoken(player, detail, events) {
   const t = player.time.value;
   if (!Number.isFinite(t)) return 'no picture yet';
   const gap = detail.gapAt(t);
-  return `${day(t)} ${clock(t)}, ${player.mode.value === 'live' ? 'live' : gap ? `missing: ${gap.reason}` : 'recorded'}`;
+  const there = events.within(t, t + 1).slice(0, 3).map(word).join(', ');
+  return `${day(t)} ${clock(t)}, ${player.mode.value === 'live' ? 'live' : gap ? `missing: ${gap.reason}` : 'recorded'}${there ? `, ${there}` : ''}`;
 }
 
 /** A day back, a day on, or any day and time. */
@@ -93,8 +95,8 @@ function Jump({ tl, player, view }) {
 function Peek({ hover, name, width }) {
   const [src, setSrc] = useState('');
   const [ready, setReady] = useState(false);
-  const able = system.value?.ffmpeg !== false && hover.recorded && !hover.scrub;
-  const at = Math.floor(hover.t / 1000) * 1000;
+  const able = system.value?.ffmpeg !== false && !hover.scrub && (hover.recorded || hover.events);
+  const at = hover.events ? hover.events[0].start : Math.floor(hover.t / 1000) * 1000;
   useEffect(() => {
     if (!able) { setSrc(''); return undefined; }
     const t = setTimeout(() => { setReady(false); setSrc(address(path(name, '/still.jpg'), { at: iso(at), width: 240 }).href); }, 140);
@@ -105,18 +107,23 @@ function Peek({ hover, name, width }) {
   const left = Math.min(Math.max(half, hover.x), width - half);
   return html`<div class="peek" style=${{ left: `${left}px`, bottom: hover.over ? 'calc(100% + 4px)' : undefined }}>
     ${able && src && html`<img src=${src} alt="" hidden=${!ready} onLoad=${() => setReady(true)} onError=${() => { setSrc(''); setReady(false); }} />`}
-    <b>${hover.over ? `${day(hover.t)} ${hourMinute(hover.t)}` : clock(hover.t)}</b>
-    ${hover.gap ? html`<div class="mut"><span class="hatch"></span> ${span(hover.gap.end - hover.gap.start)} missing${hover.gap.reason ? `: ${hover.gap.reason}` : ''}</div>` : !hover.recorded && !hover.scrub && html`<div class="mut">nothing recorded</div>`}
+    ${hover.events ? html`<${Told} list=${hover.events} />` : html`<b>${hover.over ? `${day(hover.t)} ${hourMinute(hover.t)}` : clock(hover.t)}</b>`}
+    ${hover.events ? null : hover.gap ? html`<div class="mut"><span class="hatch"></span> ${span(hover.gap.end - hover.gap.start)} missing${hover.gap.reason ? `: ${hover.gap.reason}` : ''}</div>` : !hover.recorded && !hover.scrub && html`<div class="mut">nothing recorded</div>`}
   </div>`;
 }
 
+/** The events under the pointer. */
+function Told({ list }) {
+  return html`${list.slice(0, 4).map((e) => html`<div key=${e.id}><b>${word(e)}</b><div class="mut">${[clock(e.start), length(e), keptWords(e), e.by].filter(Boolean).join(' · ')}</div></div>`)}${list.length > 4 && html`<div class="mut">and ${list.length - 4} more</div>`}`;
+}
+
 /** What the picture says, for those who cannot see it or its colours. */
-function Words({ detail, view, hover, player, clip, onClip, onDownload }) {
+function Words({ detail, view, hover, player, clip, onClip, onDownload, onKeep }) {
   if (clip) {
     const s = detail.sum(clip.from, clip.to);
     const missing = Math.max(0, clip.to - clip.from - s.ms);
     return html`<div class="tlfoot" style=${{ alignItems: 'center' }}><span class="grow" role="status"><b style=${{ color: 'var(--text)' }}>Clip ${clock(clip.from)} – ${clock(clip.to)}</b> · ${span(clip.to - clip.from)}${s.bytes ? ` · about ${bytes(s.bytes)}` : ''}${missing > 1500 ? ` · ${span(missing)} of it is missing` : ''}</span>
-      <span class="row"><button type="button" class="btn sm" onClick=${() => player.seek(clip.from, true)}>Play it</button><button type="button" class="btn sm" onClick=${() => onClip(null)}>Clear</button><button type="button" class="btn sm pri" disabled=${!s.ms} onClick=${onDownload}>Download</button></span></div>`;
+      <span class="row"><button type="button" class="btn sm" onClick=${() => player.seek(clip.from, true)}>Play it</button><button type="button" class="btn sm" onClick=${() => onClip(null)}>Clear</button>${onKeep && html`<button type="button" class="btn sm" disabled=${!s.ms} title="so that it outlives the retention (P)" onClick=${onKeep}>Keep this…</button>`}<button type="button" class="btn sm pri" disabled=${!s.ms} onClick=${onDownload}>Download</button></span></div>`;
   }
   const d = detail.data.value;
   const gaps = d.gaps.filter((g) => g.end > view.from && g.start < view.to);
@@ -126,6 +133,6 @@ function Words({ detail, view, hover, player, clip, onClip, onDownload }) {
     ${near && html`<span class="gap clip" title=${near.reason}><span class="hatch" aria-hidden="true"></span> gap ${clock(near.start)} – ${clock(near.end)}${near.reason ? `: ${near.reason}` : ''}${gaps.length > 1 ? ` (one of ${gaps.length} here)` : ''}</span>`}
     ${!near && d.at > 0 && !d.spans.some((s) => s.end > view.from && s.start < view.to) && html`<span>Nothing is recorded in this stretch.</span>`}
     ${!near && html`<span class="grow"></span>`}
-    <span class="hidem hints"><kbd>←</kbd><kbd>→</kbd> frame <kbd>J</kbd><kbd>L</kbd> 10 s <kbd>E</kbd> next gap <kbd>I</kbd><kbd>O</kbd> mark clip</span>
+    <span class="hidem hints"><kbd>←</kbd><kbd>→</kbd> frame <kbd>J</kbd><kbd>L</kbd> 10 s <kbd>E</kbd> next event <kbd>I</kbd><kbd>O</kbd> mark clip</span>
     <span class="hints" title="the zone of this browser">${zone(view.to)}</span></div>`;
 }

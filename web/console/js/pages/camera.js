@@ -1,15 +1,19 @@
 // One stream: its picture, its time, its facts.
 import { html, useEffect, useMemo, useRef, useState } from '../lib.js';
-import { streams, streamsError, refreshStreams, mayChange, serverNow, toast, words, outage } from '../store.js';
+import { streams, streamsError, refreshStreams, mayChange, serverNow, toast, words, outage, told } from '../store.js';
 import { Player, RATES } from '../player/player.js';
 import { playable } from '../player/mse.js';
 import { Coverage, Gaps } from '../coverage.js';
+import { Events, mayMark } from '../events.js';
 import { address, stream as path, iso, request } from '../api.js';
 import { href, route, amend } from '../router.js';
 import { format, rate, instant } from '../format.js';
 import { Stage, Controls, fullscreen } from '../components/stage.js';
 import { TimelineView } from '../components/timelineview.js';
 import { Facts, Missing } from '../components/facts.js';
+import { Happenings } from '../components/happenings.js';
+import { EventDialog } from '../components/eventdialog.js';
+import { useMarking } from '../components/marking.js';
 import { StreamDialog } from '../components/streamdialog.js';
 import { useKeys } from '../components/keys.js';
 import { StatusChip, Empty, Failure, Skeleton } from '../components/bits.js';
@@ -30,8 +34,9 @@ function Watch({ name, stream }) {
   const [player, setPlayer] = useState(null);
   const [clip, setClip] = useState(null);
   const [dialog, setDialog] = useState('');
-  const detail = useMemo(() => new Coverage(name), [name]);
-  const overview = useMemo(() => new Coverage(name), [name]);
+  const events = useMemo(() => new Events(name), [name]);
+  const detail = useMemo(() => new Coverage(name, (...a) => events.feed(...a)), [name]);
+  const overview = useMemo(() => new Coverage(name, (...a) => { events.feed(...a); events.more.value = !a[4]; }), [name]);
   const gaps = useMemo(() => new Gaps(name), [name]);
   const unplayable = !playable(stream);
 
@@ -58,6 +63,8 @@ function Watch({ name, stream }) {
     const timer = setInterval(look, 600);
     return () => clearInterval(timer);
   }, [gaps, player]);
+  // Changes that were told while nobody listened are asked for.
+  useEffect(() => told.subscribe((v) => { if (v?.again) { detail.stale(); overview.stale(); } }), [detail, overview]);
   // What broke with the server starts again with it.
   const away = !!outage.value;
   useEffect(() => { if (!away && player?.state.value.kind === 'error') { if (player.mode.value === 'live') player.live(); else player.seek(player.time.value, player.playing.value); } }, [away]);
@@ -100,13 +107,15 @@ function Watch({ name, stream }) {
     const g = back ? all.findLast((x) => x.end < t - 3000) : all.find((x) => x.end > t + 1500 && x.end < serverNow() - 3000);
     if (g) { player.seek(g.end + 50, undefined); control.current?.show(g.end); } else toast(`No gap ${back ? 'before' : 'after'} this in what the upper bar shows`);
   };
+  const marking = useMarking({ name, stream, player, events, detail, control, clip });
   const faster = (n) => player.speed(RATES[Math.min(RATES.length - 1, Math.max(0, RATES.indexOf(player.rate.value) + n))]);
   const acts = {
     ' ': () => player.toggle(), k: () => player.toggle(), j: () => player.skip(-10000), l: () => player.skip(10000),
     ArrowLeft: () => player.step(-1), ArrowRight: () => player.step(1),
     'shift+ArrowLeft': () => control.current?.pan(-(control.current.view.to - control.current.view.from) / 4),
     'shift+ArrowRight': () => control.current?.pan((control.current.view.to - control.current.view.from) / 4),
-    i: () => mark('from'), o: () => mark('to'), d: download, g: () => player.live(), e: (x) => nextGap(x.shiftKey), m: () => player.mute(!player.muted.value),
+    i: () => mark('from'), o: () => mark('to'), d: download, g: () => player.live(), e: (x) => marking.next(x.shiftKey), n: (x) => nextGap(x.shiftKey),
+    b: marking.mark, r: marking.toggle, p: marking.keep, m: () => player.mute(!player.muted.value),
     f: () => fullscreen(frame.current), s: snapshot, '<': () => faster(-1), '>': () => faster(1),
     '+': () => control.current?.zoom((control.current.view.to - control.current.view.from) / 2), '=': () => control.current?.zoom((control.current.view.to - control.current.view.from) / 2),
     '-': () => control.current?.zoom((control.current.view.to - control.current.view.from) * 2),
@@ -121,10 +130,12 @@ function Watch({ name, stream }) {
       <div class="card flat">
         <${Stage} player=${player} stream=${stream} video=${video} frame=${frame} unplayable=${unplayable} onFix=${setDialog} />
         ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} />
-        <${TimelineView} player=${player} stream=${stream} detail=${detail} overview=${overview} control=${control} clip=${clip} onClip=${setClip} onDownload=${download} />`}
+        <${TimelineView} player=${player} stream=${stream} detail=${detail} overview=${overview} events=${events} control=${control} clip=${clip} onClip=${setClip} onDownload=${download} onKeep=${mayMark() && marking.keep} onPick=${marking.go} />`}
       </div>
-      <aside class="stack" aria-label="About this stream"><${Missing} gaps=${gaps} first=${instant(stream.first)} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} /></aside>
+      <aside class="stack" aria-label="About this stream"><${Happenings} events=${events} overview=${overview} stream=${stream} onGo=${marking.goThere} onMark=${marking.mark} onRecord=${marking.record} onStop=${marking.stop} onEdit=${marking.edit} onAll=${marking.all} />
+        <${Missing} gaps=${gaps} first=${instant(stream.first)} onGo=${(g) => { player.seek(g.start - 5000, undefined); control.current?.show(g.start); }} /><${Facts} stream=${stream} onRetention=${() => setDialog('retention')} /></aside>
     </div>
+    <${EventDialog} what=${marking.dialog} stream=${stream} events=${events} marking=${marking} onClose=${marking.close} />
     <${StreamDialog} kind=${dialog} stream=${stream} onClose=${() => setDialog('')} onSwitch=${setDialog} />`;
 }
 

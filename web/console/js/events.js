@@ -1,0 +1,145 @@
+// What happened on a stream: events as the timeline's answers bring them, and as the
+// server tells of them while someone looks.
+import { signal } from './lib.js';
+import { get, post, patch, remove, stream as path, iso } from './api.js';
+import { session, mayChange, serverNow } from './store.js';
+import { instant, duration, day, kept, span } from './format.js';
+
+const MOST = 4000; // that a page holds; older ones come again when they are looked at
+
+/**
+ * @typedef {{id:string, kind:string, label:string, start:number, end:number, open:boolean, keep:string,
+ *   keptFrom:number, keptTo:number, keptUntil:number, before:number, by:string, data:any}} Event_
+ */
+
+/** Reads an event of the API. An open one has no end: NaN. @returns {Event_} */
+export function readEvent(e) {
+  const data = e.data && Object.keys(e.data).length ? e.data : null;
+  return { id: e.id, kind: e.kind || '', label: e.label || '', start: instant(e.start), end: e.open ? NaN : instant(e.end), open: !!e.open, keep: e.keep || '', keptFrom: instant(e.kept_from), keptTo: instant(e.kept_to), keptUntil: instant(e.kept_until), before: duration(e.before) || 0, by: e.by || '', data };
+}
+
+const WORDS = { mark: 'mark', recording: 'recorded event' };
+/** What an event is called. */
+export const word = (e) => e.label || WORDS[e.kind] || e.kind;
+
+/** The end, which moves while the event goes on. */
+export const ends = (e, now = serverNow()) => (e.open ? Math.max(now, e.start) : e.end);
+
+/** Where playing it begins: a little earlier than it does. */
+export const playFrom = (e) => e.start - Math.min(10000, Math.max(3000, e.before));
+
+/** Its length in words; nothing for an instant. */
+export const length = (e, now) => (e.open ? `${span(Math.max(0, ends(e, now) - e.start))} so far` : e.end - e.start >= 500 ? span(e.end - e.start) : '');
+
+export const isKept = (e, now = serverNow()) => !!e.keep && !(e.keptUntil < now);
+export function keptWords(e, now = serverNow()) {
+  if (!e.keep) return '';
+  if (e.keep === 'forever') return 'kept for ever';
+  if (!Number.isFinite(e.keptUntil)) return `kept for ${kept(e.keep)}`;
+  return e.keptUntil < now ? `was kept until ${day(e.keptUntil)}` : `kept until ${day(e.keptUntil)}`;
+}
+
+/** Whether who is signed in may mark: a worker marks what it finds. */
+export const mayMark = () => mayChange.value || session.value?.role === 'worker';
+
+export const addEvent = (name, body) => post(path(name, '/events'), body).then(readEvent);
+export const changeEvent = (name, id, body) => patch(path(name, `/events/${encodeURIComponent(id)}`), body).then(readEvent);
+export const dropEvent = (name, id) => remove(path(name, `/events/${encodeURIComponent(id)}`));
+export async function listEvents(name, query, signal) {
+  const a = await get(path(name, '/events'), query, signal);
+  return { events: (a.events || []).map(readEvent), next: a.next || '' };
+}
+
+const FARTHEST = 400 * 864e5;
+
+/**
+ * The events that began before an instant, newest first, at least so many as are wanted if
+ * there are; on: from where to ask for older ones, 0 when there are none. The server lists
+ * the oldest first: so it is asked for windows, narrower where much happened.
+ */
+export async function olderEvents(name, to, { kind = '', want = 40, width = 6 * 36e5, signal = undefined } = {}) {
+  const out = [];
+  let end = to;
+  let w = width;
+  for (let i = 0; i < 60 && out.length < want && end; i++) {
+    const from = w > FARTHEST ? 0 : end - w;
+    const query = { start: from ? iso(from) : '', end: iso(end), kind, limit: 1000 };
+    let a = await listEvents(name, query, signal);
+    if (a.next && w > 60e3) { w = Math.min(w, FARTHEST) / 8; continue; }
+    const found = a.events;
+    while (a.next && found.length < 20000) { a = await listEvents(name, { ...query, next: a.next }, signal); found.push(...a.events); }
+    out.push(...found.filter((e) => e.start >= from && e.start < end).reverse());
+    end = from;
+    if (found.length < 250) w *= 4;
+  }
+  return { events: out, on: end, width: w };
+}
+
+const order = (a, b) => a.start - b.start || (a.id < b.id ? -1 : 1);
+
+/** The events of one stream that are known here, oldest first. */
+export class Events {
+  constructor(name) {
+    this.name = name;
+    this.all = signal(/** @type {Event_[]} */ ([]));
+    this.more = signal(false); // the upper bar's stretch has more than the server told
+    this.known = new Map();
+    this.touched = new Map(); // id -> when the server told of it, or of its end
+  }
+
+  /** Takes what a timeline answer says of its stretch; asked: when it was asked for. */
+  feed(list, from, to, asked, whole) {
+    const seen = new Set();
+    const older = (id) => (this.touched.get(id) || 0) > asked;
+    for (const raw of list) {
+      seen.add(raw.id);
+      if (!older(raw.id)) this.known.set(raw.id, readEvent(raw));
+    }
+    for (const [id, e] of this.known) {
+      if (whole && !seen.has(id) && !older(id) && e.start < to && ends(e) >= from) this.known.delete(id);
+    }
+    for (const [id, t] of this.touched) if (t < asked - 60e3) this.touched.delete(id);
+    this.tell();
+  }
+
+  /** Takes what the server tells of: an event that is new or changed. */
+  mark(e) {
+    const fresh = !this.known.has(e.id);
+    this.touched.set(e.id, Date.now());
+    this.known.set(e.id, e);
+    this.tell();
+    return fresh;
+  }
+
+  unmark(id) {
+    this.touched.set(id, Date.now());
+    if (this.known.delete(id)) this.tell();
+  }
+
+  tell() {
+    let all = [...this.known.values()].sort(order);
+    if (all.length > MOST) {
+      all = all.filter((e, i) => e.open || i >= all.length - MOST);
+      this.known = new Map(all.map((e) => [e.id, e]));
+    }
+    this.all.value = all;
+  }
+
+  /** Those that overlap a stretch. */
+  within(from, to) { return this.all.value.filter((e) => e.start < to && ends(e) >= from); }
+
+  /**
+   * The next event from an instant, or the one before. last: the one that was gone to
+   * just now, from which it goes on.
+   */
+  async step(t, back, last) {
+    const all = this.all.value;
+    const at = last ? all.findIndex((e) => e.id === last.id) : -1;
+    const near = at >= 0 ? all[at + (back ? -1 : 1)] : back ? all.findLast((e) => playFrom(e) < t - 2000) : all.find((e) => playFrom(e) > t + 500);
+    if (near) return near;
+    const from = last ? last.start : t;
+    if (back) return (await olderEvents(this.name, from, { want: 1 })).events.find((e) => e.id !== last?.id) || null;
+    const { events } = await listEvents(this.name, { start: iso(from + 1), limit: 5 });
+    return events.find((e) => e.start > from && e.id !== last?.id) || null;
+  }
+}
