@@ -2,6 +2,7 @@ package datastream
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -10,9 +11,36 @@ import (
 	"penstock/records"
 )
 
-// dayChanges is how many times in 24 hours the number of shards may be set (KDS
-// UpdateShardCount).
-const dayChanges = 10
+// How many times in 24 hours a stream may be changed (KDS UpdateShardCount, "On-demand
+// mode", StartStreamEncryption and StopStreamEncryption), unless Config.NoLimits.
+const (
+	dayChanges = 10 // of the number of shards
+	dayModes   = 2
+	dayKeys    = 25 // of encryption begun, and as many of it ended
+)
+
+// today is the seconds in which a stream was changed in the last 24 hours.
+type today struct {
+	Shards  []int64
+	Modes   []int64
+	Encrypt []int64
+	Plain   []int64
+}
+
+// again notes one more change, or refuses it: fault.Throttled without a Refusal. The
+// caller holds s.mu.
+func (s *Stream) again(op string, times *[]int64, most int, what string) error {
+	now := s.c.c.Clock.Now()
+	list := slices.DeleteFunc(slices.Clone(*times), func(at int64) bool { return now.Unix()-at >= 24*60*60 })
+	if len(list) >= most && !s.c.c.NoLimits {
+		return fault.New(fault.Throttled, op, s.name, fmt.Sprintf("%s %d times in the last 24 hours", what, most))
+	}
+	if len(list) < most { // with NoLimits more are not worth keeping
+		list = append(list, now.Unix())
+	}
+	*times = list
+	return nil
+}
 
 // Delete begins to delete the stream, in whatever state it is: its records cannot be
 // reached when Delete returns. Refusals: HasConsumers, unless withConsumers.
@@ -124,19 +152,12 @@ func (s *Stream) Reshard(ctx context.Context, target int) (before int, err error
 				return nil, err
 			}
 		}
-		now := s.c.c.Clock.Now()
-		s.rehashed = lastDay(s.rehashed, now)
-		if len(s.rehashed) >= dayChanges && !s.c.c.NoLimits {
-			return nil, fault.New(fault.Throttled, op, s.name, "it was set ten times in the last 24 hours")
+		if err := s.again(op, &s.today.Shards, dayChanges, "it was set"); err != nil {
+			return nil, err
 		}
-		s.rehashed = append(s.rehashed, now.Unix())
 		return &task{Op: opReshard, Shards: target}, nil
 	})
 	return before, err
-}
-
-func lastDay(seconds []int64, now time.Time) []int64 {
-	return slices.DeleteFunc(seconds, func(at int64) bool { return now.Unix()-at >= 24*60*60 })
 }
 
 // SetRetention changes how long records are kept, at once. longer says which way the
@@ -239,7 +260,8 @@ func (s *Stream) SetMaxRecord(ctx context.Context, bytes int) error {
 }
 
 // SetMode changes who decides about the number of shards; the shards stay as they are.
-// warm may be 0. Refusals: NotActive, StreamQuota, ShardQuota.
+// warm may be 0. Refusals: NotActive, StreamQuota, ShardQuota; a third change in 24 hours is
+// fault.Throttled without a Refusal.
 func (s *Stream) SetMode(ctx context.Context, m Mode, warm int) error {
 	const op = "set mode"
 	u := s.c.Usage(s.account, s.region)
@@ -250,13 +272,19 @@ func (s *Stream) SetMode(ctx context.Context, m Mode, warm int) error {
 		if m == OnDemand && i.Mode != OnDemand && u.OnDemand >= s.c.c.OnDemandLimit {
 			return nil, refuse(op, s.name, &Refusal{Reason: StreamQuota, Count: u.OnDemand, Limit: s.c.c.OnDemandLimit})
 		}
+		was := i.Mode
 		i.Mode, i.Warm = m, warm
-		return s.warmTask(op, i, u)
+		t, err := s.warmTask(op, i, u)
+		if err == nil && m != was {
+			s.peaks, s.busy = nil, 0 // what it has is what it keeps for now
+			err = s.again(op, &s.today.Modes, dayModes, "it was changed")
+		}
+		return t, err
 	})
 }
 
-// SetWarm prepares an on-demand stream for so many MiB a second. Refusals: NotActive,
-// ShardQuota.
+// SetWarm prepares an on-demand stream for so many MiB a second. Room beyond that, and
+// beyond what the present traffic needs, is given back. Refusals: NotActive, ShardQuota.
 func (s *Stream) SetWarm(ctx context.Context, warm int) error {
 	const op = "set warm throughput"
 	u := s.c.Usage(s.account, s.region)
@@ -265,6 +293,9 @@ func (s *Stream) SetWarm(ctx context.Context, warm int) error {
 			return nil, err
 		}
 		i.Warm = warm
+		if to := s.release(warm); to > 0 && i.Mode == OnDemand {
+			return &task{Op: opReshard, Shards: to}, nil
+		}
 		return s.warmTask(op, i, u)
 	})
 }
@@ -281,11 +312,19 @@ func (s *Stream) warmTask(op string, i *Info, u Usage) (*task, error) {
 }
 
 // Encrypt begins to encrypt records that are put from now on, under a key of the stream's
-// own; keyID is only shown. "" ends it; what is stored stays as it is. Refusals: NotActive.
+// own; keyID is only shown. "" ends it; what is stored stays as it is. Refusals: NotActive;
+// the 26th time in 24 hours is fault.Throttled without a Refusal.
 func (s *Stream) Encrypt(ctx context.Context, keyID string) error {
 	const op = "set encryption"
 	return s.change(ctx, op, func(i *Info) (*task, error) {
 		if err := s.active(op, i); err != nil {
+			return nil, err
+		}
+		times, what := &s.today.Encrypt, "it was begun"
+		if keyID == "" {
+			times, what = &s.today.Plain, "it was ended"
+		}
+		if err := s.again(op, times, dayKeys, what); err != nil {
 			return nil, err
 		}
 		if keyID != "" && s.sealedKey == nil {

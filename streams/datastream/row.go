@@ -22,7 +22,11 @@ type row struct {
 	Metrics   []string          `json:"metrics,omitempty"`
 	Tags      map[string]string `json:"tags,omitempty"`
 	Policy    string            `json:"policy,omitempty"`
-	Rehashed  []int64           `json:"rehashed,omitempty"` // seconds of UpdateShardCount in the last 24 h
+	Rehashed  []int64           `json:"rehashed,omitempty"` // this and the next three: today
+	Modes     []int64           `json:"modes,omitempty"`
+	Encrypted []int64           `json:"encrypted,omitempty"`
+	Plain     []int64           `json:"plain,omitempty"`
+	Peaks     peaks             `json:"peaks,omitempty"`
 	Pending   *task             `json:"pending,omitempty"`
 }
 
@@ -37,7 +41,8 @@ type consumerRow struct {
 func (s *Stream) doc(i *Info, t *task) (string, error) {
 	b, err := json.Marshal(row{StreamID: i.StreamID, Created: i.Created.Unix(), Status: i.Status, Mode: i.Mode,
 		Hours: int(i.Retention / time.Hour), MaxRecord: i.MaxRecord, Warm: i.Warm, KeyID: i.KeyID, SealedKey: s.sealedKey,
-		Metrics: i.Metrics, Tags: i.Tags, Policy: i.Policy, Rehashed: s.rehashed, Pending: t})
+		Metrics: i.Metrics, Tags: i.Tags, Policy: i.Policy,
+		Rehashed: s.today.Shards, Modes: s.today.Modes, Encrypted: s.today.Encrypt, Plain: s.today.Plain, Peaks: s.peaks, Pending: t})
 	return string(b), err
 }
 
@@ -89,7 +94,7 @@ func (c *Catalogue) load(ctx context.Context) error {
 		i.Retention, i.MaxRecord, i.Warm, i.KeyID = time.Duration(r.Hours)*time.Hour, r.MaxRecord, r.Warm, r.KeyID
 		i.Metrics, i.Tags, i.Policy = r.Metrics, copyTags(r.Tags), r.Policy
 		s := c.stream(i, r.Pending)
-		s.sealedKey, s.rehashed = r.SealedKey, r.Rehashed
+		s.sealedKey, s.today, s.peaks = r.SealedKey, today{r.Rehashed, r.Modes, r.Encrypted, r.Plain}, r.Peaks
 		c.names[s.key()], c.ids[i.ID] = s, s
 	}
 	if err := rows.Err(); err != nil {

@@ -24,7 +24,7 @@ type load struct {
 
 // growth is what a look at a stream leads to. The zero value is nothing.
 type growth struct {
-	shards int             // open shards to go to; 0: not by width
+	shards int             // open shards to go to, fewer after long quiet; 0: not by width
 	split  records.ShardID // valid with at
 	at     records.HashKey
 	hot    bool // split it at
@@ -76,9 +76,15 @@ func (c *Catalogue) scaleLoop(ctx context.Context) {
 			i := s.Info()
 			// Those that cannot grow now are looked at too: all that they ever took would
 			// be taken for the load of one look, once they can.
-			if load := s.loads(seen, fresh, passed); i.Mode == OnDemand && i.Status == Active {
-				s.scale(ctx, grow(load))
+			load := s.loads(seen, fresh, passed)
+			if i.Mode != OnDemand || i.Status != Active {
+				continue
 			}
+			g := grow(load)
+			if g == (growth{}) {
+				g = s.shrink(ctx, now, load)
+			}
+			s.scale(ctx, g)
 		}
 		seen = fresh
 	}
@@ -117,18 +123,27 @@ func (s *Stream) scale(ctx context.Context, g growth) {
 		if err := s.active(op, i); err != nil {
 			return nil, err
 		}
+		now := s.c.c.Clock.Now()
 		if g.hot {
-			return s.split(op, i, g.split, g.at)
+			t, err := s.split(op, i, g.split, g.at)
+			if err == nil {
+				s.peaks, _ = s.peaks.with(now, before+1) // what it grows to is kept like a peak
+			}
+			return t, err
 		}
+		if g.shards < before {
+			s.peaks = nil // the days before count for no more than what is left
+		}
+		s.peaks, _ = s.peaks.with(now, g.shards)
 		return &task{Op: opReshard, Shards: g.shards}, nil
 	})
 	if err != nil {
 		if !fault.Is(err, fault.InUse) {
-			s.c.log.Warn("an on-demand data stream does not grow", "stream", s.name, "err", err)
+			s.c.log.Warn("an on-demand data stream does not change its shards", "stream", s.name, "err", err)
 		}
 		return
 	}
-	s.c.log.Info("an on-demand data stream grows", "stream", s.name, "shards", before)
+	s.c.log.Info("an on-demand data stream changes its shards", "stream", s.name, "from", before, "to", s.OpenShards())
 }
 
 // scaleWait bounds how long one stream's growth holds up the look at the others.

@@ -33,7 +33,9 @@ type Stream struct {
 	goneOnce       sync.Once
 	sealedKey      []byte           // under mu
 	lastMade       map[string]int64 // seconds in the ARN of the last consumer of a name; under mu
-	rehashed       []int64          // seconds of UpdateShardCount in the last 24 h; under mu
+	today          today            // under mu
+	peaks          peaks            // of an on-demand stream; under mu
+	busy           int              // shards that its traffic asked for at the last look, 0: never looked at; under mu
 }
 
 func (c *Catalogue) stream(i *Info, t *task) *Stream {
