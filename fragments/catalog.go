@@ -57,6 +57,20 @@ CREATE TABLE fragments_damage ( -- what is indexed and cannot be read
 	PRIMARY KEY (stream, first)
 ) WITHOUT ROWID;
 CREATE TABLE fragments_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+`, `
+ALTER TABLE fragments_streams ADD COLUMN held BLOB; -- what outlives the horizon; docs/format/index.md
+CREATE TABLE fragments_kept ( -- what is held of a chunk that ends before the horizon
+	stream    TEXT    NOT NULL,
+	first     INTEGER NOT NULL, -- number of its first fragment that is held
+	last      INTEGER NOT NULL, -- end of the last
+	ms        INTEGER NOT NULL,
+	session   INTEGER NOT NULL,
+	fragments INTEGER NOT NULL, -- that are held
+	size      INTEGER NOT NULL, -- bytes of the object, all of it
+	entries   BLOB    NOT NULL, -- of the fragments that are held
+	PRIMARY KEY (stream, last)
+) WITHOUT ROWID;
+CREATE INDEX fragments_kept_sums ON fragments_kept (stream, fragments, size);
 `}}
 }
 
@@ -89,16 +103,21 @@ func readFault(op, stream string, err error) error {
 // streamRow is a stream's row; the zero value is that of an unknown stream.
 type streamRow struct {
 	horizon int64
+	held    intervals
 	ended   Cause
 	endedAt int64
 }
 
 func (c catalog) stream(ctx context.Context, stream string) (streamRow, error) {
 	var r streamRow
-	err := c.db.Read().QueryRowContext(ctx, "SELECT horizon, ended, ended_at FROM fragments_streams WHERE stream = ?", stream).
-		Scan(&r.horizon, &r.ended, &r.endedAt)
+	var held []byte
+	err := c.db.Read().QueryRowContext(ctx, "SELECT horizon, held, ended, ended_at FROM fragments_streams WHERE stream = ?", stream).
+		Scan(&r.horizon, &held, &r.ended, &r.endedAt)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, nil
+	}
+	if err == nil {
+		r.held, err = readIntervals(held)
 	}
 	return r, readFault("read stream", stream, err)
 }
@@ -107,6 +126,13 @@ func (c catalog) stream(ctx context.Context, stream string) (streamRow, error) {
 func setHorizon(tx *sql.Tx, stream string, horizon int64) error {
 	_, err := tx.Exec(`INSERT INTO fragments_streams (stream, horizon) VALUES (?1, ?2)
 		ON CONFLICT (stream) DO UPDATE SET horizon = max(horizon, ?2)`, stream, horizon)
+	return err
+}
+
+// setHeld notes what of a stream outlives its horizon.
+func setHeld(tx *sql.Tx, stream string, held intervals) error {
+	_, err := tx.Exec(`INSERT INTO fragments_streams (stream, held) VALUES (?1, ?2)
+		ON CONFLICT (stream) DO UPDATE SET held = ?2`, stream, held.append(nil))
 	return err
 }
 
@@ -246,6 +272,7 @@ func addTrash(tx *sql.Tx, keys ...string) error {
 
 // window is what the index says of a stream between two instants, in one state.
 type window struct {
+	kept   *keptRows // before and between the others
 	index  []indexRow
 	chunks []listed
 	damage []damage
@@ -259,9 +286,10 @@ type damage struct {
 }
 
 // window reads the rows that may hold fragments with numbers from first on that start
-// before end (µs), and the one before, which may reach into it.
-func (c catalog) window(ctx context.Context, stream string, first Number, end int64) (window, error) {
-	var w window
+// before end (µs), and the one before, which may reach into it. Of what is kept it has
+// rows only where v holds something.
+func (c catalog) window(ctx context.Context, stream string, first Number, end int64, v sight) (window, error) {
+	w := window{kept: &keptRows{c: c, stream: stream, lo: int64(first), hi: end, over: true}}
 	tx, err := c.db.Read().BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return w, readFault("read index", stream, err)
@@ -271,6 +299,9 @@ func (c catalog) window(ctx context.Context, stream string, first Number, end in
 	w.index, err = c.queryIndex(ctx, tx, "WHERE stream = ? AND first < ? AND last > ? ORDER BY first", stream, hi, lo)
 	if err == nil {
 		w.chunks, err = queryChunks(ctx, tx, "WHERE stream = ? AND first < ? AND last > ? ORDER BY first", stream, hi, lo)
+	}
+	if err == nil && v.past(lo) {
+		err = w.kept.begin(ctx, tx)
 	}
 	if err == nil {
 		w.damage, err = queryDamage(ctx, tx, stream)
@@ -305,6 +336,14 @@ func (c catalog) body(ctx context.Context, stream string, first Number) ([]byte,
 	return b, err
 }
 
+// lists reports whether an index row is still there.
+func (c catalog) lists(ctx context.Context, ix indexRow) (bool, error) {
+	var n int
+	err := c.db.Read().QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM fragments_index WHERE stream = ? AND first = ? AND key = ?)",
+		ix.stream, int64(ix.first), ix.key).Scan(&n)
+	return n > 0, err
+}
+
 // newest returns the newest fragment that a chunk's row lists, and false when there is none.
 func (c catalog) newest(ctx context.Context, stream string) (entry, bool, error) {
 	rows, err := queryChunks(ctx, c.db.Read(), "WHERE stream = ? ORDER BY first DESC LIMIT 1", stream)
@@ -324,12 +363,13 @@ func (c catalog) newest(ctx context.Context, stream string) (entry, bool, error)
 // sums returns what the rows of one stream hold, or of all when stream is "".
 func (c catalog) sums(ctx context.Context, stream string) (Totals, error) {
 	var t Totals
-	where, args := "", []any{}
+	where := ""
 	if stream != "" {
-		where, args = "WHERE stream = ?", []any{stream, stream}
+		where = "WHERE stream = ?1"
 	}
-	err := c.db.Read().QueryRowContext(ctx, fmt.Sprintf(`SELECT coalesce(sum(f), 0), coalesce(sum(b), 0) FROM (
-		SELECT fragments AS f, size AS b FROM fragments_chunks %s UNION ALL
-		SELECT fragments, size FROM fragments_index %s)`, where, where), args...).Scan(&t.Fragments, &t.Bytes)
+	err := c.db.Read().QueryRowContext(ctx, fmt.Sprintf(`SELECT coalesce(sum(f), 0), coalesce(sum(b), 0), coalesce(sum(k), 0) FROM (
+		SELECT fragments AS f, size AS b, 0 AS k FROM fragments_chunks %[1]s UNION ALL
+		SELECT fragments, size, 0 FROM fragments_index %[1]s UNION ALL
+		SELECT fragments, size, size FROM fragments_kept %[1]s)`, where), stream).Scan(&t.Fragments, &t.Bytes, &t.Kept)
 	return t, readFault("sum up", stream, err)
 }

@@ -22,23 +22,29 @@ func (l *Log) Coverage(ctx context.Context, start, end time.Time, resolution tim
 	if err := l.load(ctx); err != nil {
 		return Timeline{}, err
 	}
-	v := view{lo: start.UnixMicro(), hi: end.UnixMicro(), resolution: resolution.Microseconds()}
-	horizon := l.horizonAt()
-	v.lo = max(v.lo, horizon)
+	v := view{lo: start.UnixMicro(), hi: end.UnixMicro(), resolution: resolution.Microseconds(), sight: l.look(0)}
+	if v.past = v.sight.past(v.lo); !v.past {
+		v.lo = max(v.lo, v.sight.horizon)
+	}
 	if v.lo >= v.hi {
 		return Timeline{}, nil
 	}
 	live := l.live()
-	w, err := l.s.cat.window(ctx, l.id, Number(max(v.lo, 0)), v.hi)
-	if err != nil {
-		return Timeline{}, err
-	}
-	all, err := stretches(w, live)
+	var all []stretch
+	err := again(func() error {
+		w, err := l.s.cat.window(ctx, l.id, Number(max(v.lo, 0)), v.hi, v.sight)
+		if err == nil {
+			all, err = l.stretches(ctx, w, v, live)
+		}
+		if err == nil {
+			all = v.cut(all, w.damage)
+		}
+		return err
+	})
 	if err != nil {
 		return Timeline{}, readFault("read timeline", l.id, err)
 	}
-	all = v.cut(all, w.damage)
-	before, err := l.anyBefore(ctx, horizon, v.lo, live)
+	before, err := l.anyBefore(ctx, v, live)
 	if err != nil {
 		return Timeline{}, err
 	}
@@ -49,41 +55,112 @@ func (l *Log) Coverage(ctx context.Context, start, end time.Time, resolution tim
 	return t, nil
 }
 
-// stretches joins what rows and memory say, oldest first.
-func stretches(w window, live []Head) ([]stretch, error) {
-	var all []stretch
+// drawing joins what rows and memory say, oldest first.
+type drawing struct {
+	view    view
+	all     []stretch
+	seen    Number
+	entries []entry // memory for the next chunk's
+}
+
+// head adds a fragment.
+func (d *drawing) head(h *Head) {
+	if h.Number > d.seen && (!d.view.past || d.view.sight.head(h)) {
+		d.all = addStretch(d.all, h)
+	}
+	d.seen = max(d.seen, h.Number)
+}
+
+// chunk adds what is shown of a chunk.
+func (d *drawing) chunk(r chunkRow) error {
+	if d.view.past && !d.view.sight.shows(int64(r.first), r.last) {
+		return nil
+	}
+	var err error
+	if d.entries, err = r.unpack(d.entries); err != nil {
+		return err
+	}
+	for i := range d.entries {
+		d.head(&d.entries[i].Head)
+	}
+	return nil
+}
+
+// stretches joins what a window and memory say, oldest first.
+func (l *Log) stretches(ctx context.Context, w window, v view, live []Head) ([]stretch, error) {
+	d := &drawing{view: v}
 	for _, ix := range w.index {
 		for _, p := range ix.parts {
-			if p.last > ix.trimmed {
-				all = joinStretches(all, p.stretches)
+			if p.last <= ix.trimmed || v.past && !v.sight.shows(int64(p.first), p.last) {
+				continue
+			}
+			if err := w.kept.each(ctx, p.first, d.chunk); err != nil {
+				return nil, err
+			}
+			if err := l.part(ctx, d, ix, p); err != nil {
+				return nil, err
 			}
 		}
 	}
-	seen := Number(0)
-	var entries []entry
 	for _, r := range w.chunks {
-		var err error
-		entries, err = r.unpack(entries)
-		if err != nil {
+		if err := w.kept.each(ctx, r.first, d.chunk); err != nil {
 			return nil, err
 		}
-		for i := range entries {
-			all = addStretch(all, &entries[i].Head)
-			seen = entries[i].Number
+		if err := d.chunk(r.chunkRow); err != nil {
+			return nil, err
 		}
+	}
+	if err := w.kept.each(ctx, Number(v.hi), d.chunk); err != nil {
+		return nil, err
 	}
 	for i := range live {
-		if live[i].Number > seen {
-			all = addStretch(all, &live[i])
+		d.head(&live[i])
+	}
+	return d.all, nil
+}
+
+// part adds an hour, by its line in the directory unless something of it is kept that does
+// not stand there.
+func (l *Log) part(ctx context.Context, d *drawing, ix indexRow, p part) error {
+	v := d.view
+	if !v.past || !v.sight.keeps(int64(p.first), p.last) {
+		lines := p.stretches
+		if v.past && int64(p.first) < v.sight.horizon {
+			lines = nil
+			for _, s := range p.stretches {
+				if s.end > v.sight.horizon {
+					lines = append(lines, s.part(max(s.start, v.sight.horizon), s.end))
+				}
+			}
+		}
+		d.all = joinStretches(d.all, lines)
+		d.seen = max(d.seen, Number(p.last-1))
+		return nil
+	}
+	rows, err := l.s.section(ctx, ix, p)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable) {
+		return nil // Select tells
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if r.last <= ix.trimmed {
+			continue
+		}
+		if err := d.chunk(r); err != nil {
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // view is the window of a Coverage, in µs.
 type view struct {
 	lo, hi     int64
 	resolution int64
+	sight      sight
+	past       bool // lo lies before the horizon, and something may be kept there
 }
 
 // cut clips stretches to the view and takes what is damaged out of them.
@@ -130,13 +207,9 @@ func (v view) draw(all []stretch, before bool) Timeline {
 	var t Timeline
 	at, open := v.lo, before // the end of what came before, and whether there was anything
 	for _, s := range all {
-		gap := Gap{Start: micro(max(at, v.lo)), End: micro(min(s.start, v.hi)), Cause: s.cause, Detail: s.detail}
-		if gap.Cause == CauseNone {
-			gap.Cause = CauseUnknown
-		}
 		wide := s.start-at >= max(v.resolution, 1)
-		if open && s.start > at && wide && gap.Start.Before(gap.End) {
-			t.Gaps = append(t.Gaps, gap)
+		if open && s.start > at && wide {
+			t.Gaps = append(t.Gaps, v.gaps(max(at, v.lo), min(s.start, v.hi), s.cause, s.detail)...)
 		}
 		if s.start >= v.hi {
 			return t
@@ -153,6 +226,34 @@ func (v view) draw(all []stretch, before bool) Timeline {
 		at, open = c.end, true
 	}
 	return t
+}
+
+// gaps are what lies between two instants without media. What is missing before the horizon
+// and is not all kept was taken by retention; whatever else was missing there is forgotten.
+func (v view) gaps(start, end int64, cause Cause, detail string) []Gap {
+	if cause == CauseNone {
+		cause = CauseUnknown
+	}
+	whole := []Gap{{Start: micro(start), End: micro(end), Cause: cause, Detail: detail}}
+	split := min(v.sight.horizon, end)
+	if start >= end {
+		return nil
+	}
+	if start >= split || v.sight.held.contains(start, split) {
+		return whole
+	}
+	least := max(v.resolution, 1)
+	switch {
+	case end-split < least && split-start >= end-split:
+		split = end
+	case split-start < least:
+		return whole
+	}
+	out := []Gap{{Start: micro(start), End: micro(split), Cause: CauseExpired}}
+	if split < end {
+		out = append(out, Gap{Start: micro(split), End: micro(end), Cause: cause, Detail: detail})
+	}
+	return out
 }
 
 // closeTail adds the gap from the last span to the end of the view: up to the next media
@@ -176,31 +277,25 @@ func (l *Log) closeTail(ctx context.Context, t *Timeline, v view, before bool, l
 		absent = l.resume // nothing came since the start, and nobody says why
 	}
 	l.mu.Unlock()
-	gap := Gap{Start: micro(at), End: micro(v.hi), Cause: absent, Detail: absence}
+	end := v.hi
 	if last.UnixMicro() > v.hi {
 		next, ok, err := l.next(ctx, v.hi, live)
 		if err != nil {
 			return err
 		}
 		if ok {
-			gap.Cause, gap.Detail = next.Gap, next.GapDetail
+			absent, absence = next.Gap, next.GapDetail
 		}
 	} else {
-		now := l.s.cfg.Clock.Now()
-		if gap.End.After(now) {
-			gap.End = now.Truncate(time.Microsecond).UTC()
-		}
-		if last.UnixMicro() > at {
-			gap.Cause, gap.Detail = CauseDamaged, "" // there was something, and it is hidden
-		} else if gap.End.Sub(gap.Start) < liveTail && absent == CauseNone {
+		end = min(end, l.s.cfg.Clock.Now().UnixMicro())
+		if last.UnixMicro() > max(at, v.sight.horizon) {
+			absent, absence = CauseDamaged, "" // there was something, and it is hidden
+		} else if end-at < liveTail.Microseconds() && absent == CauseNone {
 			return nil
 		}
 	}
-	if gap.Cause == CauseNone {
-		gap.Cause = CauseUnknown
-	}
-	if gap.End.Sub(gap.Start).Microseconds() >= max(v.resolution, 1) {
-		t.Gaps = append(t.Gaps, gap)
+	if end-at >= max(v.resolution, 1) {
+		t.Gaps = append(t.Gaps, v.gaps(at, end, absent, absence)...)
 	}
 	return nil
 }
@@ -218,8 +313,15 @@ func (l *Log) next(ctx context.Context, at int64, live []Head) (Head, bool, erro
 	return Head{}, false, nil
 }
 
-// anyBefore reports whether there is visible media that starts before an instant.
-func (l *Log) anyBefore(ctx context.Context, horizon, at int64, live []Head) (bool, error) {
+// anyBefore reports whether there is visible media that starts before the view.
+func (l *Log) anyBefore(ctx context.Context, v view, live []Head) (bool, error) {
+	horizon, at := v.sight.horizon, v.lo
+	if v.sight.past(0) {
+		for _, err := range l.Select(ctx, Range{End: micro(at), Limit: 1}) {
+			return err == nil, err
+		}
+		return false, nil
+	}
 	if len(live) > 0 && live[0].Start.UnixMicro() < at && live[0].End.UnixMicro() > horizon {
 		return true, nil
 	}

@@ -66,6 +66,7 @@ const (
 	CausePacketsLost    Cause = 15 // media was lost on the way here
 	CauseUnusable       Cause = 16 // the camera answers, with nothing that can be recorded
 	CauseRefused        Cause = 17 // it came and could not be stored: malformed, too large, or the index could not be read
+	CauseExpired        Cause = 18 // retention took it, and something older is kept; never stored
 )
 
 // String says the cause in words for a person.
@@ -105,6 +106,8 @@ func (c Cause) String() string {
 		return "the camera sent nothing that can be recorded"
 	case CauseRefused:
 		return "what came could not be stored"
+	case CauseExpired:
+		return "retention took it"
 	}
 	return "unknown"
 }

@@ -44,9 +44,18 @@ type Log struct {
 	grown     chan struct{} // closed when something is appended; nil: nobody waits
 
 	policy  func() Policy
-	age     time.Duration // what policy said last
-	askedAt time.Time     // and when
-	horizon int64         // µs, never moves back
+	turn    uint64    // counts what policy said
+	asked   bool      // it said something
+	keeps   []Keep    // what it said last
+	till    time.Time // when the first of them ends to hold; zero: none does
+	limit   int64     // bytes
+	horizon int64     // µs, never moves back
+	// held is what outlives the horizon: before it what was held when it passed and still
+	// is, behind it what the keeps say.
+	held     intervals
+	saved    intervals // of held: what the metadata knows
+	released intervals // of held: what the rows of fragments_kept were last looked through with
+	lookedAt bool      // they were
 }
 
 // load reads what the rows say of the stream, once.
@@ -72,7 +81,12 @@ func (l *Log) load(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.loaded = true
+	l.loaded, l.saved = true, st.held
+	if l.asked {
+		l.held = sight{st.horizon, st.held}.rehold(l.held)
+	} else {
+		l.held = st.held
+	}
 	l.horizon = max(l.horizon, st.horizon)
 	if ok && e.Number > l.last.Number {
 		l.last = e.Head

@@ -55,6 +55,7 @@ func newMetrics(reg prometheus.Registerer, s *Store) *metrics {
 		gauge("budget_bytes", "The bound on the backlog.", func(s Status) float64 { return float64(s.Budget) }),
 		gauge("spool_bytes", "Bytes of sealed chunks that wait for the bucket.", func(s Status) float64 { return float64(s.Spool) }),
 		gauge("chunk_bytes", "Bytes of all stored chunks.", func(s Status) float64 { return float64(s.Bytes) }),
+		gauge("kept_bytes", "Bytes of stored chunks that only a keep holds.", func(s Status) float64 { return float64(s.Kept) }),
 		gauge("disk_full", "1 while the disk is full.", func(s Status) float64 {
 			if s.FullSince.IsZero() {
 				return 0

@@ -3,6 +3,7 @@ package fragments
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -182,7 +183,7 @@ func (l *Log) readFault(p place, err error) error {
 	case p.chunk != nil:
 		return fault.Wrap(fault.Internal, "read fragment "+p.Number.String(), l.id, err)
 	case fault.Is(err, fault.NotFound), errors.Is(err, fs.ErrNotExist):
-		if p.End.UnixMicro() <= l.horizonAt() {
+		if !l.look(0).head(&p.Head) {
 			return fault.New(fault.Expired, "read fragment", l.id, "retention took fragment "+p.Number.String())
 		}
 		return l.broken(p, "the chunk is missing")
@@ -244,23 +245,23 @@ func (l *Log) locate(ctx context.Context, n Number) (place, error) {
 	none := func(k fault.Kind, why string) (place, error) {
 		return place{}, fault.New(k, "read fragment "+n.String(), l.id, why)
 	}
+	v := l.look(0)
 	p, ok := l.inMemory(n)
 	if !ok {
 		var err error
-		if p, ok, err = l.inRows(ctx, n); err != nil {
+		if p, ok, err = l.inRows(ctx, n, v); err != nil {
 			return place{}, err
 		}
 	}
-	horizon := l.horizonAt()
 	switch {
-	case ok && p.End.UnixMicro() > horizon:
+	case ok && v.head(&p.Head):
 		return p, nil
 	case ok:
 		if p.chunk != nil {
 			p.chunk.release()
 		}
 		return none(fault.Expired, "retention took it")
-	case int64(n) < horizon:
+	case int64(n) < v.horizon:
 		return none(fault.Expired, "there is no fragment of this age any more")
 	}
 	return none(fault.NotFound, "there is no such fragment")
@@ -296,12 +297,8 @@ func (l *Log) unwritten() []*pending {
 }
 
 // inRows finds a fragment that a row lists.
-func (l *Log) inRows(ctx context.Context, n Number) (place, bool, error) {
-	w, err := l.s.cat.window(ctx, l.id, n, int64(n)+1)
-	if err != nil {
-		return place{}, false, err
-	}
-	rows, err := l.rowsOf(ctx, w, n, n, false)
+func (l *Log) inRows(ctx context.Context, n Number, v sight) (place, bool, error) {
+	rows, err := l.rowsOf(ctx, n, n, v, false)
 	if err != nil {
 		return place{}, false, err
 	}
@@ -350,6 +347,20 @@ func (s *Store) section(ctx context.Context, ix indexRow, p part) ([]chunkRow, e
 	return rows, nil
 }
 
+// errMoved says that an index row went while it was read: what it listed is in another row
+// now, or expired.
+var errMoved = errors.New("the index was packed or trimmed meanwhile")
+
+// again calls read until no row that it reads moves.
+func again(read func() error) error {
+	for try := 0; ; try++ {
+		err := read()
+		if !errors.Is(err, errMoved) || try == 8 {
+			return err
+		}
+	}
+}
+
 // cachedSection is an hour in the cache.
 type cachedSection struct {
 	first Number
@@ -361,9 +372,17 @@ type cachedSection struct {
 func (s *Store) sectionBytes(ctx context.Context, ix indexRow, p part) ([]byte, error) {
 	if ix.level == levelHour {
 		b, err := s.cat.body(ctx, ix.stream, ix.first)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, errMoved
+		}
 		return b, readFault("read index", ix.stream, err)
 	}
 	r, err := s.cfg.Bucket.Get(ctx, ix.key, p.off, p.len)
+	if fault.Is(err, fault.NotFound) {
+		if there, lookErr := s.cat.lists(ctx, ix); lookErr == nil && !there {
+			err = errMoved
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -380,6 +399,9 @@ func (s *Store) newest(ctx context.Context, stream string) (entry, bool, error) 
 	}
 	ix, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), "WHERE stream = ? ORDER BY first DESC LIMIT 1", stream)
 	if err != nil || len(ix) == 0 || len(ix[0].parts) == 0 {
+		if err == nil {
+			return s.cat.newestKept(ctx, stream)
+		}
 		return entry{}, false, readFault("read index", stream, err)
 	}
 	p := ix[0].parts[len(ix[0].parts)-1]

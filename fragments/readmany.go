@@ -119,15 +119,11 @@ func (l *Log) locateAll(ctx context.Context, numbers []Number) ([]place, error) 
 		return nil, err
 	}
 	places := make([]place, len(numbers))
-	horizon := l.horizonAt()
+	v := l.look(0)
 	// Memory first: what moves from there into a row meanwhile is then found.
-	l.placeLive(places, numbers, horizon)
+	l.placeLive(places, numbers, v)
 	first, last := numbers[0], numbers[len(numbers)-1]
-	var rows []chunkRow
-	w, err := l.s.cat.window(ctx, l.id, first, int64(last)+1)
-	if err == nil {
-		rows, err = l.rowsOf(ctx, w, first, last, true)
-	}
+	rows, err := l.rowsOf(ctx, first, last, v, true)
 	if err != nil {
 		for _, p := range places {
 			if p.chunk != nil {
@@ -148,7 +144,7 @@ func (l *Log) locateAll(ctx context.Context, numbers []Number) ([]place, error) 
 		}
 		for k := range entries {
 			e := &entries[k]
-			if i, ok := slices.BinarySearch(numbers, e.Number); ok && places[i].Number == 0 && e.End.UnixMicro() > horizon {
+			if i, ok := slices.BinarySearch(numbers, e.Number); ok && places[i].Number == 0 && v.head(&e.Head) {
 				places[i] = place{entry: *e, id: r.chunkID}
 			}
 		}
@@ -157,12 +153,12 @@ func (l *Log) locateAll(ctx context.Context, numbers []Number) ([]place, error) 
 }
 
 // placeLive finds those of numbers that no row lists yet.
-func (l *Log) placeLive(places []place, numbers []Number, horizon int64) {
+func (l *Log) placeLive(places []place, numbers []Number, v sight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	put := func(p place) bool {
 		i, ok := slices.BinarySearch(numbers, p.Number)
-		if !ok || p.End.UnixMicro() <= horizon || places[i].Number != 0 {
+		if !ok || !v.head(&p.Head) || places[i].Number != 0 {
 			return false
 		}
 		places[i] = p
@@ -180,9 +176,21 @@ func (l *Log) placeLive(places []place, numbers []Number, horizon int64) {
 	}
 }
 
-// rowsOf lists the chunks of a window that may hold fragments from first to last. lenient:
-// an hour that cannot be read hides only itself.
-func (l *Log) rowsOf(ctx context.Context, w window, first, last Number, lenient bool) ([]chunkRow, error) {
+// rowsOf lists the chunks that may hold fragments from first to last. lenient: an hour that
+// cannot be read hides only itself.
+func (l *Log) rowsOf(ctx context.Context, first, last Number, v sight, lenient bool) (rows []chunkRow, err error) {
+	err = again(func() error {
+		w, err := l.s.cat.window(ctx, l.id, first, int64(last)+1, v)
+		if err == nil {
+			rows, err = l.rowsIn(ctx, w, first, last, lenient)
+		}
+		return err
+	})
+	return rows, err
+}
+
+// rowsIn lists the chunks of a window.
+func (l *Log) rowsIn(ctx context.Context, w window, first, last Number, lenient bool) ([]chunkRow, error) {
 	rows := make([]chunkRow, 0, len(w.chunks))
 	for _, c := range w.chunks {
 		rows = append(rows, c.chunkRow)
@@ -202,5 +210,9 @@ func (l *Log) rowsOf(ctx context.Context, w window, first, last Number, lenient 
 			rows = append(rows, more...)
 		}
 	}
-	return rows, nil
+	err := w.kept.each(ctx, last+1, func(r chunkRow) error {
+		rows = append(rows, r)
+		return nil
+	})
+	return rows, err
 }

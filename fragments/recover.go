@@ -158,9 +158,9 @@ func (s *Store) recover(ctx context.Context) error {
 }
 
 // knowTrimmed has the sweeper finish what was begun on streams that nobody asks for any
-// more, such as deleted ones.
+// more, such as deleted ones, and know what is kept.
 func (s *Store) knowTrimmed(ctx context.Context) error {
-	rows, err := s.cfg.Meta.Read().QueryContext(ctx, "SELECT stream FROM fragments_streams WHERE horizon > 0")
+	rows, err := s.cfg.Meta.Read().QueryContext(ctx, "SELECT stream FROM fragments_streams WHERE horizon > 0 OR held IS NOT NULL")
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,10 @@ func (s *Store) uploaded(ctx context.Context, stream string, id chunkID) (bool, 
 	if err != nil {
 		return false, readFault("recover chunk", s.fileName(stream, id), err)
 	}
-	return len(rows) > 0, nil
+	if len(rows) > 0 {
+		return true, nil
+	}
+	return s.cat.isKept(ctx, stream, id)
 }
 
 // setAside removes a file that never held a record, and renames one that holds something

@@ -5,152 +5,194 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"penstock/internal/fault"
 	"penstock/storage/meta"
 )
 
-// horizonAt returns the instant in µs before which nothing is shown, and moves it on.
-func (l *Log) horizonAt() int64 {
-	now := l.s.expiry.Now()
-	l.mu.Lock()
-	policy := l.policy
-	l.mu.Unlock()
-	var p Policy
-	if policy != nil {
-		p = policy()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.age > 0 && (p.Age <= 0 || p.Age > l.age) && !l.askedAt.IsZero() {
-		// Longer from now on: what had expired when it was last asked stays so.
-		l.horizon = max(l.horizon, l.askedAt.Add(-l.age).UnixMicro())
-	}
-	l.age, l.askedAt = p.Age, now
-	if p.Age > 0 {
-		l.horizon = max(l.horizon, now.Add(-p.Age).UnixMicro())
-	}
-	return l.horizon
-}
-
-// Horizon returns the instant before which nothing is shown; it never moves back. Call it
-// just before a longer retention takes effect, so that what has expired by then stays so.
-func (l *Log) Horizon() time.Time { return micro(l.horizonAt()) }
-
-// Trim deletes what ends before t for good and returns how many fragments that were. What
-// no row lists yet is hidden at once and deleted later.
+// Trim deletes what ends before t for good, but what is kept, and returns how many
+// fragments that were. What no row lists yet is hidden at once and deleted later.
 func (l *Log) Trim(ctx context.Context, t time.Time) (int, error) {
 	if err := l.load(ctx); err != nil {
 		return 0, err
 	}
-	l.mu.Lock()
-	l.horizon = max(l.horizon, t.UnixMicro())
-	horizon := l.horizon
-	l.mu.Unlock()
-	n, err := l.s.trimLog(ctx, l, horizon)
+	l.look(t.UnixMicro())
+	n, err := l.s.trimLog(ctx, l)
 	if err != nil {
 		return n, err
 	}
 	return n, l.s.emptyTrash(ctx)
 }
 
-// Delete deletes all of the log for good; a later Append begins it anew.
+// Delete deletes all of the log for good, what is kept too; a later Append begins it anew.
 func (l *Log) Delete(ctx context.Context) error {
 	if err := l.load(ctx); err != nil {
 		return err
 	}
+	end := l.s.cfg.Clock.Now()
 	l.mu.Lock()
-	end := l.last.End
-	l.mu.Unlock()
-	if now := l.s.cfg.Clock.Now(); end.Before(now) {
-		end = now
+	if l.last.End.After(end) {
+		end = l.last.End
 	}
-	l.mu.Lock()
 	for _, c := range l.chunks {
 		if !c.full {
 			l.s.retire(c)
 		}
 	}
+	l.horizon = max(l.horizon, end.UnixMicro())
+	l.held = l.held.within(l.horizon, math.MaxInt64)
 	l.mu.Unlock()
 	_, err := l.Trim(ctx, end)
 	return err
 }
 
-// trimLog takes out of the index what ends at or before horizon and puts its objects in
-// the trash: one transaction, so that nothing is shown that is deleted, and nothing is
-// forgotten that is not.
-func (s *Store) trimLog(ctx context.Context, l *Log, horizon int64) (int, error) {
-	if horizon <= 0 {
-		return 0, nil
-	}
+// trimLog takes out of the index what is not shown any more and puts its objects in the
+// trash; what is kept of chunks that end before the horizon gets rows of its own. It is
+// one transaction, so that nothing is shown that is deleted, nothing is forgotten that is
+// not, and what is kept is found all the time. It returns how many fragments went.
+func (s *Store) trimLog(ctx context.Context, l *Log) (int, error) {
 	l.trim.Lock()
 	defer l.trim.Unlock()
-	where := "WHERE stream = ? AND first < ? AND (last <= ? OR trimmed < ?) ORDER BY first"
-	index, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), where, l.id, horizon, horizon, horizon)
+	l.mu.Lock()
+	v, saved := sight{l.horizon, l.held}, l.saved
+	l.mu.Unlock()
+	if v.horizon <= 0 && slices.Equal(v.held, saved) {
+		return 0, nil
+	}
+	t, err := s.planTrim(ctx, l.id, v)
 	if err != nil {
-		return 0, readFault("trim", l.id, err)
+		return 0, err
 	}
-	chunks, err := queryChunks(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND last <= ? AND state = 1", l.id, horizon)
-	if err != nil {
-		return 0, readFault("trim", l.id, err)
-	}
-	var cuts []indexCut
-	count := 0
-	for _, ix := range index {
-		cut, err := s.cutIndex(ctx, ix, horizon)
-		if err != nil {
-			return 0, err
-		}
-		if cut.drop || len(cut.keys) > 0 {
-			cuts = append(cuts, cut)
-			count += cut.fragments
-		}
-	}
-	err = s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
-		if err := setHorizon(tx, l.id, horizon); err != nil {
-			return err
-		}
-		for _, cut := range cuts {
-			if err := cut.apply(tx); err != nil {
-				return err
-			}
-		}
-		for _, c := range chunks {
-			if err := addTrash(tx, c.key(l.id)); err != nil {
-				return err
-			}
-			if _, err := tx.Exec("DELETE FROM fragments_chunks WHERE stream = ? AND first = ?", l.id, int64(c.first)); err != nil {
-				return err
-			}
-		}
-		_, err := tx.Exec("DELETE FROM fragments_damage WHERE stream = ? AND last <= ?", l.id, horizon)
-		return err
-	})
+	t.news = !slices.Equal(v.held, saved)
+	err = s.cfg.Meta.Write(ctx, t.apply)
 	if meta.IsFull(err) {
-		err = errors.Join(err, s.deleteFirst(ctx, l, cuts, chunks))
+		err = errors.Join(err, s.deleteFirst(ctx, l, t))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("trim %s: %w", l.id, err)
 	}
-	for _, c := range chunks {
-		count += c.fragments
+	l.mu.Lock()
+	l.saved = v.held
+	l.mu.Unlock()
+	n, err := s.release(ctx, l, v)
+	return t.fragments + n, err
+}
+
+// trimming is what one trim of a log does.
+type trimming struct {
+	stream    string
+	sight     sight
+	news      bool // the metadata does not know what is held
+	cuts      []indexCut
+	chunks    []listed   // rows that go
+	keys      []string   // objects that go, but those of index cuts
+	kept      []chunkRow // what is kept of chunks
+	damage    []Number   // what need not be known any more
+	fragments int        // that go
+}
+
+// planTrim finds what ends at or before the horizon.
+func (s *Store) planTrim(ctx context.Context, stream string, v sight) (*trimming, error) {
+	t := &trimming{stream: stream, sight: v}
+	where := "WHERE stream = ? AND first < ? AND (last <= ? OR trimmed < ?) ORDER BY first"
+	index, err := s.cat.queryIndex(ctx, s.cfg.Meta.Read(), where, stream, v.horizon, v.horizon, v.horizon)
+	if err != nil {
+		return nil, readFault("trim", stream, err)
 	}
-	return count, nil
+	t.chunks, err = queryChunks(ctx, s.cfg.Meta.Read(), "WHERE stream = ? AND last <= ? AND state = 1", stream, v.horizon)
+	if err != nil {
+		return nil, readFault("trim", stream, err)
+	}
+	for _, ix := range index {
+		cut, err := s.cutIndex(ctx, ix, t)
+		if err != nil {
+			return nil, err
+		}
+		if cut.drop || cut.chunks > 0 {
+			t.cuts = append(t.cuts, cut)
+		}
+	}
+	for _, c := range t.chunks {
+		if s.part(t, c.chunkRow) {
+			t.keys = append(t.keys, c.key(stream))
+		}
+	}
+	damage, err := queryDamage(ctx, s.cfg.Meta.Read(), stream)
+	if err != nil {
+		return nil, readFault("trim", stream, err)
+	}
+	for _, d := range damage {
+		if !v.shows(int64(d.first), d.last) {
+			t.damage = append(t.damage, d.first)
+		}
+	}
+	return t, nil
+}
+
+// part decides about a chunk that ends before the horizon: it goes, or what is kept of it
+// gets a row of its own.
+func (s *Store) part(t *trimming, r chunkRow) (goes bool) {
+	rest, kept, err := t.sight.rest(r)
+	if err != nil {
+		s.cfg.Logger.Error("what is kept of a chunk cannot be read, it is not deleted; penstock reindex finds it",
+			"stream", t.stream, "object", r.key(t.stream), "err", err)
+		return false
+	}
+	t.fragments += r.fragments
+	if kept {
+		t.fragments -= rest.fragments
+		t.kept = append(t.kept, rest)
+	}
+	return !kept
+}
+
+func (t *trimming) apply(tx *sql.Tx) error {
+	if err := setHorizon(tx, t.stream, t.sight.horizon); err != nil {
+		return err
+	}
+	if t.news {
+		if err := setHeld(tx, t.stream, t.sight.held); err != nil {
+			return err
+		}
+	}
+	for _, cut := range t.cuts {
+		if err := cut.apply(tx); err != nil {
+			return err
+		}
+	}
+	if err := addTrash(tx, t.keys...); err != nil {
+		return err
+	}
+	for _, c := range t.chunks {
+		if _, err := tx.Exec("DELETE FROM fragments_chunks WHERE stream = ? AND first = ?", t.stream, int64(c.first)); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.kept {
+		if err := insertKept(tx, t.stream, r); err != nil {
+			return err
+		}
+	}
+	for _, first := range t.damage {
+		if _, err := tx.Exec("DELETE FROM fragments_damage WHERE stream = ? AND first = ?", t.stream, int64(first)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deleteFirst deletes objects before the index lets go of them: the disk has no room left
 // to write that down, and this makes some. Nobody is shown what ends before the log's
-// horizon; after a crash before the next trim it shows as a gap.
-func (s *Store) deleteFirst(ctx context.Context, l *Log, cuts []indexCut, chunks []listed) error {
+// horizon and is not kept; after a crash before the next trim it shows as a gap.
+func (s *Store) deleteFirst(ctx context.Context, l *Log, t *trimming) error {
 	if s.files == nil {
 		return nil // it would make no room here
 	}
-	var keys []string
-	for _, c := range chunks {
-		keys = append(keys, c.key(l.id))
-	}
-	for _, cut := range cuts {
+	keys := slices.Clone(t.keys)
+	for _, cut := range t.cuts {
 		for _, k := range cut.keys {
 			if k != cut.row.key { // the index object is needed for the next try
 				keys = append(keys, k)
@@ -171,12 +213,14 @@ type indexCut struct {
 	horizon   int64
 	drop      bool     // all of it goes
 	keys      []string // objects to delete
+	chunks    int      // that the row loses, and what they hold
 	fragments int
 	size      int64
 }
 
-// cutIndex finds what of an index row ends at or before horizon and is not yet deleted.
-func (s *Store) cutIndex(ctx context.Context, ix indexRow, horizon int64) (indexCut, error) {
+// cutIndex finds what of an index row ends at or before the horizon and is still in it.
+func (s *Store) cutIndex(ctx context.Context, ix indexRow, t *trimming) (indexCut, error) {
+	horizon := t.sight.horizon
 	cut := indexCut{row: ix, horizon: horizon, drop: ix.last <= horizon}
 	if cut.drop && ix.key != "" {
 		cut.keys = append(cut.keys, ix.key)
@@ -196,7 +240,10 @@ func (s *Store) cutIndex(ctx context.Context, ix indexRow, horizon int64) (index
 		}
 		for _, r := range rows {
 			if r.last <= horizon && r.last > ix.trimmed {
-				cut.keys = append(cut.keys, r.key(ix.stream))
+				if s.part(t, r) {
+					cut.keys = append(cut.keys, r.key(ix.stream))
+				}
+				cut.chunks++
 				cut.fragments += r.fragments
 				cut.size += r.size
 			}

@@ -108,7 +108,7 @@ const (
 
 // makeRoom deletes the oldest video of all streams, down to each one's guaranteed
 // minimum, until the disk has room again. When every stream is at its minimum and there
-// still is none, the oldest goes too: what happens now counts for more.
+// still is none, the oldest goes too: what happens now counts for more. What is kept stays.
 func (s *Store) makeRoom(ctx context.Context) error {
 	if s.files == nil {
 		return nil // the media is elsewhere; the spool empties itself
@@ -133,9 +133,9 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		}
 		if len(streams) == 0 {
 			if free < low {
-				s.closeAll() // all there is lies in open chunks
+				s.closeAll() // all there is lies in open chunks, or is kept
 			}
-			return nil
+			return s.noteKept(ctx, free < low)
 		}
 		step := min((now.UnixMicro()-at[0])/freeShare, freeStep.Microseconds()) + 1
 		horizon := min(at[0]+step*widen, limit)
@@ -159,9 +159,32 @@ func (s *Store) makeRoom(ctx context.Context) error {
 			continue
 		}
 		widen = 1
+		s.mu.Lock()
+		s.fullKept = 0
+		s.mu.Unlock()
 		s.retryNow()
 		s.cfg.Logger.Warn("the oldest video was deleted because the disk is full", "fragments", deleted, "until", micro(horizon))
 	}
+}
+
+// noteKept notes how much is kept when nothing else is left to delete on a full disk.
+func (s *Store) noteKept(ctx context.Context, stuck bool) error {
+	kept := int64(0)
+	if stuck {
+		t, err := s.cat.sums(ctx, "")
+		if err != nil {
+			return err
+		}
+		kept = t.Kept
+	}
+	s.mu.Lock()
+	tell := kept > 0 && s.fullKept == 0
+	s.fullKept = kept
+	s.mu.Unlock()
+	if tell {
+		s.cfg.Logger.Error("the disk is full and all video is deleted but what is kept: add space, or let go of some of that", "kept", kept)
+	}
+	return nil
 }
 
 // trimAtOnce is how many streams are trimmed at once: their commits are one.
@@ -205,10 +228,8 @@ func (s *Store) dropOf(ctx context.Context, stream string, horizon int64) (int, 
 	if err := l.load(ctx); err != nil {
 		return 0, err
 	}
-	l.mu.Lock()
-	l.horizon = max(l.horizon, horizon)
-	l.mu.Unlock()
-	return s.trimLog(ctx, l, horizon)
+	l.look(horizon)
+	return s.trimLog(ctx, l)
 }
 
 // closeAll closes the open chunks, so that their media can be deleted.

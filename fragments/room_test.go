@@ -143,7 +143,7 @@ func TestObjectsThatWentFirstAreGapsAfterACrash(t *testing.T) {
 	if err != nil || len(chunks) != 1 {
 		t.Fatal(len(chunks), err)
 	}
-	if err := r.s.deleteFirst(ctx, l, nil, chunks); err != nil {
+	if err := r.s.deleteFirst(ctx, l, &trimming{keys: []string{chunks[0].key("cam")}}); err != nil {
 		t.Fatal(err)
 	}
 	_ = r.stop() // it is a crash: the horizon was in memory only

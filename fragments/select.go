@@ -2,6 +2,7 @@ package fragments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -34,7 +35,8 @@ func (l *Log) Select(ctx context.Context, r Range) iter.Seq2[Head, error] {
 			yield(Head{}, err)
 			return
 		}
-		s := selection{l: l, lo: l.horizonAt(), hi: math.MaxInt64, after: r.After, left: math.MaxInt, yield: yield}
+		v := l.look(0)
+		s := selection{l: l, sight: v, lo: v.oldest(), hi: math.MaxInt64, after: r.After, left: math.MaxInt, yield: yield}
 		if !r.Start.IsZero() {
 			s.lo = max(s.lo, r.Start.UnixMicro())
 		}
@@ -44,7 +46,10 @@ func (l *Log) Select(ctx context.Context, r Range) iter.Seq2[Head, error] {
 		if r.Limit > 0 {
 			s.left = r.Limit
 		}
-		if err := s.run(ctx); err != nil {
+		if s.past = v.past(s.lo); !s.past {
+			s.lo = max(s.lo, v.horizon)
+		}
+		if err := again(func() error { return s.run(ctx) }); err != nil {
 			yield(Head{}, err)
 		}
 	}
@@ -53,11 +58,15 @@ func (l *Log) Select(ctx context.Context, r Range) iter.Seq2[Head, error] {
 // selection is a Select at work.
 type selection struct {
 	l      *Log
+	sight  sight
 	lo, hi int64 // µs
 	after  Number
 	left   int
 	damage []damage
-	hid    bool // the fragment before is damaged
+	hid    bool  // the fragment before is damaged
+	past   bool  // something before the horizon is held
+	end    int64 // of the fragment before, µs
+	shown  bool  // it is shown
 	seen   Number
 	over   bool
 	yield  func(Head, error) bool
@@ -69,15 +78,18 @@ func (s *selection) run(ctx context.Context) error {
 	// Memory first: what moves from there into a row meanwhile is then found twice, not
 	// never, and put skips the second.
 	live := s.l.live()
-	w, err := s.l.s.cat.window(ctx, s.l.id, max(Number(max(s.lo, 0)), s.after), s.hi)
+	w, err := s.l.s.cat.window(ctx, s.l.id, max(Number(max(s.lo, 0)), s.after, s.seen), s.hi, s.sight)
 	if err != nil {
 		return err
 	}
 	s.damage = w.damage
 	for _, ix := range w.index {
 		for _, p := range ix.parts {
-			if s.over || p.last <= s.lo || int64(p.first) >= s.hi || p.last <= int64(s.after) {
+			if s.over || s.skips(p.first, p.last) {
 				continue
+			}
+			if err := w.kept.each(ctx, p.first, s.chunk); err != nil {
+				return err
 			}
 			if err := s.section(ctx, ix, p); err != nil {
 				return err
@@ -85,14 +97,25 @@ func (s *selection) run(ctx context.Context) error {
 		}
 	}
 	for _, r := range w.chunks {
+		if err := w.kept.each(ctx, r.first, s.chunk); err != nil {
+			return err
+		}
 		if err := s.chunk(r.chunkRow); err != nil {
 			return err
 		}
+	}
+	if err := w.kept.each(ctx, lastNumber, s.chunk); err != nil {
+		return err
 	}
 	for i := range live {
 		s.put(&live[i])
 	}
 	return nil
+}
+
+// skips reports whether nothing of a chunk or an hour is asked for.
+func (s *selection) skips(first Number, last int64) bool {
+	return last <= s.lo || int64(first) >= s.hi || last <= int64(s.after) || s.past && !s.sight.shows(int64(first), last)
 }
 
 // section yields an hour. One that cannot be read hides only itself.
@@ -101,6 +124,9 @@ func (s *selection) section(ctx context.Context, ix indexRow, p part) error {
 	if err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("select fragments: %w", ctx.Err())
+		}
+		if errors.Is(err, errMoved) {
+			return err
 		}
 		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable) {
 			s.l.s.cfg.Logger.Error("an hour's index cannot be read; penstock reindex makes it anew",
@@ -122,7 +148,7 @@ func (s *selection) section(ctx context.Context, ix indexRow, p part) error {
 }
 
 func (s *selection) chunk(r chunkRow) error {
-	if s.over || r.last <= s.lo || int64(r.first) >= s.hi || r.last <= int64(s.after) {
+	if s.over || s.skips(r.first, r.last) {
 		return nil
 	}
 	entries, err := r.unpack(s.entries)
@@ -142,15 +168,23 @@ func (s *selection) put(h *Head) {
 		return
 	}
 	s.seen = h.Number
+	expired := s.past && s.expired(h)
 	if hidden(s.damage, h) {
 		s.hid = true
 		return
 	}
 	out := *h
-	if s.hid && out.Gap == CauseNone {
+	switch {
+	case out.Gap != CauseNone:
+	case s.hid:
 		out.Gap = CauseDamaged
+	case expired:
+		out.Gap = CauseExpired
 	}
 	s.hid = false
+	if s.past && !s.shown {
+		return
+	}
 	if h.End.UnixMicro() <= s.lo || h.Number <= s.after {
 		return
 	}
@@ -162,6 +196,17 @@ func (s *selection) put(h *Head) {
 	if !s.yield(out, nil) || s.left == 0 {
 		s.over = true
 	}
+}
+
+// expired notes whether h is shown, and reports whether retention took what was before it.
+func (s *selection) expired(h *Head) bool {
+	start := h.Start.UnixMicro()
+	took := !s.shown
+	if s.end != start { // the one before is not known
+		took = !s.sight.held.overlaps(start-1, start)
+	}
+	s.end, s.shown = h.End.UnixMicro(), s.sight.head(h)
+	return took && start <= s.sight.horizon && s.sight.held[0].start < start
 }
 
 // hidden reports whether h is known to be damaged.
@@ -201,16 +246,17 @@ func (l *Log) Last(ctx context.Context) (Head, bool) {
 // Newest is Last as far as memory knows it: false also where nothing has asked the log
 // anything yet. It never waits for a disk.
 func (l *Log) Newest() (Head, bool) {
-	horizon := l.horizonAt()
+	v := l.look(0)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.last, l.last.Number > 0 && l.last.End.UnixMicro() > horizon
+	return l.last, l.last.Number > 0 && v.head(&l.last)
 }
 
 // Totals are the size of a log.
 type Totals struct {
 	Fragments int64
 	Bytes     int64 // of the chunks that hold them
+	Kept      int64 // of Bytes, what only a Keep holds: retention went over it
 }
 
 // Totals returns how much the log holds, give or take the chunk that retention cuts.

@@ -49,6 +49,7 @@ type Store struct {
 	totals     Totals
 	fullSince  time.Time
 	fullLast   time.Time // the last sign of it
+	fullKept   int64     // bytes that are kept while nothing else is left to delete
 	claimed    int64     // bytes of media that writers are about to write
 	pressed    time.Time // when they last called for room
 	failSince  time.Time
@@ -63,12 +64,16 @@ type Store struct {
 
 // Status is what an operator should see of a Store.
 type Status struct {
-	Backlog    int64     // bytes appended and not yet durable
-	Budget     int64     // the bound on Backlog
-	Bytes      int64     // bytes of chunks stored and not yet deleted, a minute old at most
-	Fragments  int64     // of the same
-	Spool      int64     // bytes of sealed chunks that wait for the upload
-	FullSince  time.Time // when the disk was found full; zero: it is not
+	Backlog   int64     // bytes appended and not yet durable
+	Budget    int64     // the bound on Backlog
+	Bytes     int64     // bytes of chunks stored and not yet deleted, a minute old at most
+	Fragments int64     // of the same
+	Kept      int64     // of Bytes, what only a Keep holds
+	Spool     int64     // bytes of sealed chunks that wait for the upload
+	FullSince time.Time // when the disk was found full; zero: it is not
+	// FullKept is how many bytes are kept while the disk is full and all else that may be
+	// deleted is: only an operator can make room. 0: it is not so.
+	FullKept   int64
 	FailSince  time.Time // when writing began to fail for another reason; zero: it does not
 	FailReason string    // the error in words, with what to do
 	UploadErr  string    // why the newest upload failed; empty: it did not
@@ -294,7 +299,7 @@ func (s *Store) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Status{
-		Backlog: s.backlog, Budget: s.cfg.Budget, Bytes: s.totals.Bytes, Fragments: s.totals.Fragments, Spool: s.spool,
-		FullSince: s.fullSince, FailSince: s.failSince, FailReason: s.failReason, UploadErr: s.uploadErr,
+		Backlog: s.backlog, Budget: s.cfg.Budget, Bytes: s.totals.Bytes, Fragments: s.totals.Fragments, Kept: s.totals.Kept,
+		Spool: s.spool, FullSince: s.fullSince, FullKept: s.fullKept, FailSince: s.failSince, FailReason: s.failReason, UploadErr: s.uploadErr,
 	}
 }

@@ -76,10 +76,8 @@ func (s *Store) Sweep(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		if horizon := l.horizonAt(); horizon > 0 {
-			if _, err := s.trimLog(ctx, l, horizon); err != nil {
-				errs = append(errs, err)
-			}
+		if err := s.expire(ctx, l); err != nil {
+			errs = append(errs, err)
 		}
 		if err := s.pack(ctx, l); err != nil {
 			errs = append(errs, err)
@@ -93,6 +91,25 @@ func (s *Store) Sweep(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	return errors.Join(append(errs, err)...)
+}
+
+// expire moves the horizon of a log to where its policy has it and deletes what is behind.
+func (s *Store) expire(ctx context.Context, l *Log) error {
+	v := l.look(0)
+	l.mu.Lock()
+	limit := l.limit
+	l.mu.Unlock()
+	if limit > 0 {
+		to, err := s.sizeHorizon(ctx, l, limit)
+		if err != nil {
+			return err
+		}
+		if to > v.horizon {
+			l.look(to)
+		}
+	}
+	_, err := s.trimLog(ctx, l)
+	return err
 }
 
 func (s *Store) allLogs() []*Log {
@@ -133,7 +150,7 @@ func (s *Store) watchDisk(ctx context.Context) {
 	}
 	full := !s.fullSince.IsZero()
 	if full && free >= low && now.Sub(s.fullLast) > fullHold {
-		s.fullSince, full = time.Time{}, false
+		s.fullSince, s.fullKept, full = time.Time{}, 0, false
 		s.cfg.Logger.Info("the disk has room again", "free", free)
 	}
 	s.mu.Unlock()

@@ -109,7 +109,7 @@ func (v *verifier) streams(ctx context.Context) ([]string, error) {
 		}
 	}
 	rows, err := v.s.cfg.Meta.Read().QueryContext(ctx,
-		"SELECT stream FROM fragments_chunks UNION SELECT stream FROM fragments_index")
+		"SELECT stream FROM fragments_chunks UNION SELECT stream FROM fragments_index UNION SELECT stream FROM fragments_kept")
 	if err != nil {
 		return nil, readFault("list streams", "", err)
 	}
@@ -193,12 +193,17 @@ func (v *verifier) stream(ctx context.Context, stream string) error {
 
 // rows calls fn for each chunk that the index lists, oldest first.
 func (v *verifier) rows(ctx context.Context, stream string, fn func(listed) error) error {
-	w, err := v.s.cat.window(ctx, stream, 0, math.MaxInt64)
+	w, err := v.s.cat.window(ctx, stream, 0, math.MaxInt64, sight{})
 	if err != nil {
 		return err
 	}
+	w.kept.over = false // whether something holds them or not
+	stored := func(r chunkRow) error { return fn(listed{r, stream, stateStored}) }
 	for _, ix := range w.index {
 		for _, p := range ix.parts {
+			if err := w.kept.each(ctx, p.first, stored); err != nil {
+				return err
+			}
 			rows, err := v.s.section(ctx, ix, p)
 			if err != nil {
 				if ctx.Err() != nil {
@@ -213,18 +218,21 @@ func (v *verifier) rows(ctx context.Context, stream string, fn func(listed) erro
 				if r.last <= ix.trimmed {
 					continue
 				}
-				if err := fn(listed{r, stream, stateStored}); err != nil {
+				if err := stored(r); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	for _, r := range w.chunks {
+		if err := w.kept.each(ctx, r.first, stored); err != nil {
+			return err
+		}
 		if err := fn(r); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.kept.each(ctx, lastNumber, stored)
 }
 
 // chunk reads one chunk and compares it with its row.
@@ -355,8 +363,8 @@ func (v *verifier) readable(ctx context.Context, stream string) error {
 	return refuse("reindex chunk", newest.Key, err)
 }
 
-// reindex builds a stream's rows anew; hours, days and months are packed from them when
-// the Store runs. Local chunks keep their rows.
+// reindex builds a stream's rows anew; hours, days and months are packed from them, and
+// what is kept is told from what goes, when the Store runs. Local chunks keep their rows.
 func (v *verifier) reindex(ctx context.Context, stream string) error {
 	if err := v.readable(ctx, stream); err != nil {
 		return err
@@ -375,7 +383,7 @@ func (v *verifier) reindex(ctx context.Context, stream string) error {
 	}
 	err := v.s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
 		for _, q := range []string{"DELETE FROM fragments_chunks WHERE stream = ? AND state = 1",
-			"DELETE FROM fragments_index WHERE stream = ?", "DELETE FROM fragments_damage WHERE stream = ?"} {
+			"DELETE FROM fragments_index WHERE stream = ?", "DELETE FROM fragments_kept WHERE stream = ?", "DELETE FROM fragments_damage WHERE stream = ?"} {
 			if _, err := tx.Exec(q, stream); err != nil {
 				return err
 			}
