@@ -166,6 +166,7 @@ const (
 	SetOwn      Action = "penstock:SetOwnPassword"
 	ReadSystem  Action = "penstock:ReadSystem"
 	ReadMetrics Action = "penstock:ReadMetrics"
+	Talk        Action = "penstock:Talk" // into the loudspeaker of a stream's camera
 	ReadAudit   Action = "penstock:ReadAudit"
 	ListEvents  Action = "penstock:ListEvents"  // what happened on a stream
 	PutEvent    Action = "penstock:PutEvent"    // say what happened, and change what one said

@@ -33,7 +33,7 @@ func schemas() map[string]any {
 			Streams []dataView `json:"streams"`
 		}{}, "Stored": storedView{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
 		"NewEvent": newEventBody{}, "Event": eventView{}, "EventPatch": eventPatch{}, "Events": eventsView{},
-		"Timeline": timelineView{}, "Fragments": struct {
+		"Talk": talkView{}, "Timeline": timelineView{}, "Fragments": struct {
 			Fragments []struct{} `json:"fragments"`
 			Next      string     `json:"next,omitempty"`
 		}{},

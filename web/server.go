@@ -30,6 +30,7 @@ import (
 	"penstock/fragments"
 	"penstock/ingest/onvif"
 	"penstock/ingest/probe"
+	"penstock/ingest/talk"
 	"penstock/internal/deadline"
 	"penstock/internal/fault"
 	"penstock/internal/host"
@@ -75,6 +76,7 @@ type Config struct {
 	Live      *live.Server
 	Probe     *probe.Prober
 	Discover  *onvif.Client
+	Talk      *talk.Intercom // nil: nobody talks to cameras
 	// AWS answers the AWS APIs that are spoken at /: a POST whose X-Amz-Target names the
 	// operation. It asks auth by itself. nil: none.
 	AWS http.Handler

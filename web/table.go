@@ -63,6 +63,7 @@ func table() []route {
 		{Method: "GET", Path: one + "/clip.mp4", Action: auth.GetClip, On: toStream, Door: mediaDoor, Span: clipSpan, Summary: "One MP4 of the window; byte ranges are honoured", Query: window(tokenParam), Answer: "video/mp4", Handle: showClip},
 		{Method: "GET", Path: one + "/still.jpg", Action: auth.GetImages, On: toStream, Door: mediaDoor, Span: stillSpan, Summary: "The nearest frame at or before an instant", Query: tokened(param{"at", "RFC 3339 or -10m; newest when absent"}, param{"width", "pixels"}), Answer: "image/jpeg", Handle: showStill},
 		{Method: "GET", Path: socketPath, Action: auth.GetMedia, On: toStream, Door: mediaDoor, Summary: "Live fragmented MP4 over a WebSocket; one socket carries many streams", Query: tokened(), Answer: "video/mp4", Handle: liveSocket},
+		{Method: "GET", Path: one + "/talk", Action: auth.Talk, On: toStream, Summary: "What the loudspeaker of the stream's camera takes, and who talks to it; a WebSocket carries a voice there", Answer: "Talk", Handle: talkToCamera},
 
 		{Method: "GET", Path: "/v1/data", Action: auth.DataListStreams, On: toAccount, Summary: "Data streams that the caller may know of", Answer: "DataStreams", Handle: listData},
 		{Method: "POST", Path: "/v1/data", On: toSelf, Action: auth.DataCreateStream, Summary: "Create a data stream", Body: "NewDataStream", Answer: "DataStream", Handle: createData},

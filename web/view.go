@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"penstock/ingest/camera"
 	"penstock/internal/quantity"
 	"penstock/media"
 	"penstock/streams"
@@ -37,6 +38,7 @@ type streamView struct {
 	Viewers       int               `json:"viewers"`
 	Lost          uint64            `json:"lost"`
 	LostBy        map[string]uint64 `json:"lost_by,omitempty"`
+	Talk          *camera.Voice     `json:"talk"` // what its camera's loudspeaker takes; null: none, or not asked yet
 	Demo          bool              `json:"demo"`
 	Tags          map[string]string `json:"tags,omitempty"`
 	Version       string            `json:"version"`
@@ -81,7 +83,7 @@ func (s *Server) view(ctx context.Context, st streams.Stream) streamView {
 		Tracks: trackViews(state.Tracks), Retention: quantity.Days(st.Retention), RetentionSize: st.RetentionBytes, Created: st.Created,
 		Live: state.Status == streams.Live, Bitrate: state.Bitrate, FPS: state.FPS, DailyBytes: daily(state.Bitrate),
 		KeyInterval: state.KeyInterval.Seconds(), Viewers: state.Viewers, Lost: state.LostTotal(),
-		Demo: st.Tags[DemoTag] != "",
+		Demo: st.Tags[DemoTag] != "", Talk: s.known(st),
 	}
 	if state.HasClock {
 		ms := float64(state.ClockOffset) / float64(time.Millisecond)

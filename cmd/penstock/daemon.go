@@ -202,7 +202,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 	}
 	site, err := web.New(web.Config{
 		Auth: d.auth, Catalogue: d.catalogue, Hub: d.hub, Events: d.events, Store: d.store, Data: d.data, AWS: aws,
-		HLS: watch.hls, Clip: watch.clip, Export: watch.export, Still: watch.still, Live: watch.live, Probe: in.prober, Discover: in.onvif,
+		HLS: watch.hls, Clip: watch.clip, Export: watch.export, Still: watch.still, Live: watch.live, Probe: in.prober, Discover: in.onvif, Talk: in.talk,
 		Logger: d.log.With("component", "web"), Gatherer: d.registry, Registerer: d.registry, TLS: d.tls.config(),
 		Version: version, Region: d.c.Region, Started: d.started, DataDir: d.dir, StoreName: d.storeName,
 		PublicURL: d.url, RTSPAddress: d.rtspAddr, LocalOnly: d.local, Demo: withDemo,

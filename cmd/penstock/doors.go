@@ -12,6 +12,7 @@ import (
 	"penstock/ingest/probe"
 	"penstock/ingest/pull"
 	"penstock/ingest/rtsp"
+	"penstock/ingest/talk"
 	"penstock/internal/fault"
 	"penstock/playback"
 	"penstock/playback/clip"
@@ -56,6 +57,7 @@ type coming struct {
 	pull   *pull.Supervisor
 	prober *probe.Prober
 	onvif  *onvif.Client
+	talk   *talk.Intercom
 }
 
 func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err error) {
@@ -68,6 +70,7 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 	}
 	in.prober = probe.New(probe.Config{Dial: dial, Picture: w.still.Picture})
 	in.onvif = onvif.New(onvif.Config{Dial: dial})
+	in.talk = talk.New(talk.Config{Dial: dial, Registerer: d.registry})
 	if d.c.RTSP == "off" {
 		return in, nil
 	}
