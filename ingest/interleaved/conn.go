@@ -18,25 +18,26 @@ import (
 // Read deadlines set by the library are ignored: the poller times silence, and a
 // deadline per packet is the cost that this package exists to avoid.
 type Conn struct {
-	net.Conn
-	poller *Poller
-	raw    syscall.RawConn // nil: read through Conn
-	idle   time.Duration
-	last   atomic.Int64 // when the last byte came, ns
-	quiet  atomic.Int64 // how long it may be silent, ns
-	frames atomic.Uint64
+	net.Conn // closed, but for its addresses, once there is a socket
+	poller   *Poller
+	raw      syscall.RawConn // nil: read through Conn
+	last     atomic.Int64    // when the last byte came, ns
+	quiet    atomic.Int64    // how long it may be silent, ns
+	frames   atomic.Uint64
+	deadline atomic.Int64           // of writes, ns since 1970; 0: none
+	socket   atomic.Pointer[socket] // the poller's, once the connection was tapped
+	writing  sync.Mutex             // held while a Write is under way
+
+	life   sync.Mutex // guards closed and the change of socket; taken before Poller.mu
+	closed bool
 
 	onReady func(fd uintptr) bool // bound once: a method value per read would allocate
-	onTick  func(fd uintptr)
-	glance  looking // what onTick works on; the poller's
 	mu      sync.Mutex
 	parser  parser
 	handler Handler
 	tap     TapConfig
+	flows   bool      // frames come, and the poller has not been given the socket
 	beat    time.Time // of the last heartbeat
-	polled  bool      // the poller reads it; Read waits
-	empty   int       // looks in a row that found nothing
-	lowat   bool      // the kernel was told to stay silent for little data
 	up      []byte    // bytes for Read to return before it looks at anything else
 	room    int       // bytes that Read may return yet, when bounded
 	bounded bool
@@ -45,13 +46,6 @@ type Conn struct {
 	coming  []byte    // what came behind the frame that the handler is looking at
 	err     error     // final
 	reading []byte    // buffer for connections without raw
-}
-
-// looking is one look of the poller at a connection.
-type looking struct {
-	buf  []byte
-	now  time.Time
-	keep bool
 }
 
 // Tap makes frames go to h from now on instead of up through Read. It may be called
@@ -71,7 +65,7 @@ func (c *Conn) Tap(h Handler, t TapConfig) {
 // when it has returned, unless it is called from within one.
 func (c *Conn) Untap() {
 	c.mu.Lock()
-	c.handler, c.polled = nil, false
+	c.handler = nil
 	c.quiet.Store(int64(DefaultIdle))
 	c.mu.Unlock()
 	c.nudge()
@@ -104,9 +98,15 @@ var errTalks = errors.New("too many words before a sign-in, or too slow ones")
 // patience is how long the connection may be silent.
 func (c *Conn) patience() time.Duration { return time.Duration(c.quiet.Load()) }
 
-// Close closes the connection; a Read under way returns.
+// Close closes the connection; a Read or Write under way returns.
 func (c *Conn) Close() error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	c.closed = true
 	c.poller.forget(c)
+	if s := c.socket.Load(); s != nil {
+		return s.close()
+	}
 	return c.Conn.Close()
 }
 
@@ -114,15 +114,47 @@ func (c *Conn) Close() error {
 func (c *Conn) SetReadDeadline(time.Time) error { return nil }
 
 // SetDeadline sets the deadline of writes only.
-func (c *Conn) SetDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error { return c.SetWriteDeadline(t) }
+
+// SetWriteDeadline sets when a Write that begins after it gives up; the zero time: never.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.deadline.Store(0)
+	} else {
+		c.deadline.Store(t.UnixNano())
+	}
+	if c.socket.Load() != nil {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
 
 // Write sends messages and frames, one in a call.
 func (c *Conn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
+	c.writing.Lock()
+	n, err := c.write(b)
+	c.writing.Unlock()
 	if len(b) > 1 && b[0] == '$' && b[1]&1 == 0 {
 		c.frames.Add(1)
 	}
 	return n, err
+}
+
+func (c *Conn) write(b []byte) (int, error) {
+	s := c.socket.Load()
+	if s == nil {
+		return c.Conn.Write(b)
+	}
+	n, err := c.poller.write(s, b, c.deadline.Load())
+	if err != nil {
+		err = c.opError("write", err)
+	}
+	return n, err
+}
+
+// opError is err as package net would say it.
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
 // Frames is how many interleaved frames were written on even channels, which carry RTP.
@@ -158,7 +190,38 @@ func (c *Conn) Err() error {
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
 // nudge makes a Read that waits look at the state again.
-func (c *Conn) nudge() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
+func (c *Conn) nudge() {
+	if s := c.socket.Load(); s != nil {
+		s.tell()
+		return
+	}
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// adopt gives the connection's socket to the poller. Only Read calls it: closing the old
+// descriptor then waits for nobody. Where it fails, the connection is read when the kernel
+// says so, which costs more.
+func (c *Conn) adopt() {
+	c.mu.Lock()
+	c.flows = false
+	c.mu.Unlock()
+	if !c.writing.TryLock() { // no Write may be cut in two by the change
+		return // after the next frames
+	}
+	defer c.writing.Unlock()
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.closed {
+		return
+	}
+	if err := c.poller.adopt(c); err != nil {
+		c.poller.unread.Do(func() {
+			c.poller.logger.Warn("connections are read packet by packet, which costs more", "remote", c.RemoteAddr().String(), "err", err)
+		})
+		return
+	}
+	_ = c.Conn.Close() // its descriptor; the socket has another
+}
 
 // fail ends the connection with err, which Read returns.
 func (c *Conn) fail(err error) {
@@ -166,7 +229,6 @@ func (c *Conn) fail(err error) {
 	if c.err == nil {
 		c.err = err
 	}
-	c.polled = false
 	c.mu.Unlock()
 	c.nudge()
 }
@@ -176,7 +238,7 @@ func (c *Conn) fail(err error) {
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		c.mu.Lock()
-		if len(c.up) == 0 && c.err == nil && !c.polled {
+		if len(c.up) == 0 && c.err == nil {
 			c.parse(nil, c.poller.clock.Now())
 		}
 		if len(c.up) > 0 {
@@ -206,10 +268,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // wait returns when there is something to look at, or err is final.
 func (c *Conn) wait() error {
+	s := c.socket.Load()
 	var err error
-	if c.raw != nil {
-		err = c.raw.Read(c.onReady)
-	} else {
+	switch {
+	case s != nil:
+		err = s.wait()
+	case c.raw != nil:
+		if err = c.raw.Read(c.onReady); err == nil && c.flowing() {
+			c.adopt()
+		}
+	default:
 		err = c.pull()
 	}
 	if err == nil {
@@ -223,7 +291,6 @@ func (c *Conn) wait() error {
 	if c.err == nil {
 		c.err = err
 	}
-	c.polled = false
 	return nil // Read looks at c.err, after what came before it
 }
 
@@ -266,61 +333,44 @@ func (c *Conn) ready(fd uintptr) bool {
 	}
 	s := c.poller.scratch.Get().(*[]byte)
 	defer c.poller.scratch.Put(s)
-	more := c.take(fd, *s, c.poller.clock.Now())
-	if c.err != nil || len(c.up) > 0 {
-		return true
-	}
-	if more && c.handler != nil && !c.polled {
-		c.polled, c.empty = true, 0
-		c.quieten(fd)
-		c.poller.add(c)
-	} else if !c.polled {
-		c.loud(fd) // it was polled, and is not any more
-	}
-	return false
+	c.flows = c.take(int(fd), *s, c.poller.clock.Now()) > 0 && c.handler != nil && canPoll
+	return c.err != nil || len(c.up) > 0 || c.flows
 }
 
-// poll is one look by the poller; false: do not look again.
-func (c *Conn) poll(buf []byte, now time.Time) bool {
-	c.glance = looking{buf: buf, now: now}
-	if err := c.raw.Control(c.onTick); err != nil {
-		return false // closed
-	}
-	return c.glance.keep
-}
-
-// look is poll with the descriptor.
-func (c *Conn) look(fd uintptr) {
+// flowing reports whether it is time to adopt: not before the first frames were taken in
+// the connection's own goroutine, because the handler may have much to do with them.
+func (c *Conn) flowing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.polled || c.err != nil {
-		c.polled = false
-		return
+	return c.flows && c.err == nil
+}
+
+// look is one look by the poller at a socket that has data; n is how much came.
+func (c *Conn) look(s *socket, buf []byte, now time.Time) (n int) {
+	if !s.hold() {
+		return 0
 	}
-	got := c.take(fd, c.glance.buf, c.glance.now)
+	defer s.release()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil && len(c.up) == 0 {
+		n = c.take(s.fd, buf, now)
+	}
+	if c.err != nil {
+		c.poller.drop(s)
+	}
 	if c.err != nil || len(c.up) > 0 {
-		c.polled = false
-		c.loud(fd)
-		c.nudge()
-		return
+		s.tell()
 	}
-	if got {
-		c.empty = 0
-	} else if c.empty++; c.empty >= emptyTicks {
-		c.polled = false
-		c.loud(fd)
-		return
-	}
-	c.glance.keep = true
+	return n
 }
 
 // readsMax bounds the reads of one look: a peer that sends as fast as memory must not
 // keep the poller from the others.
 const readsMax = 8
 
-// take reads what is there and takes it apart; false: nothing was there.
-func (c *Conn) take(fd uintptr, buf []byte, now time.Time) bool {
-	got := false
+// take reads what is there, takes it apart and returns how much it was.
+func (c *Conn) take(fd int, buf []byte, now time.Time) (got int) {
 	for range readsMax {
 		if c.err != nil || len(c.up) > 0 {
 			break
@@ -333,7 +383,7 @@ func (c *Conn) take(fd uintptr, buf []byte, now time.Time) bool {
 		}
 		n, err := readFD(fd, room)
 		if n > 0 {
-			got = true
+			got += n
 			c.arrived(n, now)
 			c.rest = c.rest[:0]
 			c.parse(buf[:kept+n], now)
@@ -348,7 +398,7 @@ func (c *Conn) take(fd uintptr, buf []byte, now time.Time) bool {
 		case isAgain(err):
 			c.poller.stats.empty.Add(1)
 		default:
-			c.err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+			c.err = c.opError("read", err)
 		}
 		break
 	}

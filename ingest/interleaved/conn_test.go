@@ -310,36 +310,6 @@ func TestABusyConnectionIsReadInRounds(t *testing.T) {
 	}
 }
 
-// TestTrailingDataIsNotDelayed sends little and stops: the kernel was told to stay silent.
-func TestTrailingDataIsNotDelayed(t *testing.T) {
-	c, peer := pair(t)
-	k := newTaker()
-	c.Tap(k, TapConfig{})
-	go func() { _, _ = io.Copy(io.Discard, c) }()
-	for i := range 20 {
-		start := time.Now()
-		send(t, peer, frame(0, "small"))
-		k.await(t, i+1)
-		if d := time.Since(start); d > time.Second {
-			t.Fatalf("frame %d took %v", i, d)
-		}
-		if i == 10 {
-			for { // until the poller has turned it over to the kernel
-				c.mu.Lock()
-				polled := c.polled
-				c.mu.Unlock()
-				if !polled {
-					break
-				}
-				select {
-				case <-time.After(time.Millisecond):
-				case <-t.Context().Done():
-				}
-			}
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(options+frame(0, "abc")), uint8(3))
 	f.Add([]byte("$"), uint8(1))

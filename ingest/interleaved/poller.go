@@ -18,9 +18,13 @@ import (
 // scratchSize holds a whole frame behind the rest of another.
 const scratchSize = 192 << 10
 
-// emptyTicks is how many empty looks in a row turn a connection over to the kernel's
-// own notice, so that silent connections cost nothing.
-const emptyTicks = 12
+// burst is how much of one connection in one look makes the poller look at it again
+// after hurry: a large key frame should not have to wait for the next round with a
+// closed window.
+const (
+	burst = 32 << 10
+	hurry = 2 * time.Millisecond
+)
 
 // Poller reads the tapped connections. Make one with NewPoller and keep Run running.
 type Poller struct {
@@ -29,11 +33,13 @@ type Poller struct {
 	logger  *slog.Logger
 	scratch sync.Pool // *[]byte, for reads outside Run
 	stats   pollerStats
+	unread  sync.Once // says that sockets cannot be adopted
 
-	mu      sync.Mutex
-	fresh   []*Conn // tapped since the last round
 	wake    chan struct{}
-	watched map[*Conn]struct{} // tapped and not closed: their silence is timed
+	mu      sync.Mutex
+	watched map[*Conn]struct{} // not closed: their silence is timed
+	sockets map[int]*Conn      // by descriptor: those that are read in rounds
+	events  readiness          // says which of sockets have data
 }
 
 type pollerStats struct{ reads, empty, bytes, frames, messages atomic.Uint64 }
@@ -50,7 +56,7 @@ type PollerStats struct {
 // NewPoller returns a Poller; it does nothing before Run.
 func NewPoller(c Config) *Poller {
 	p := &Poller{tick: c.Tick, clock: c.Clock, logger: c.Logger, wake: make(chan struct{}, 1),
-		watched: map[*Conn]struct{}{}}
+		watched: map[*Conn]struct{}{}, sockets: map[int]*Conn{}}
 	if p.tick <= 0 {
 		p.tick = DefaultTick
 	}
@@ -77,86 +83,116 @@ func (p *Poller) Conn(c net.Conn) *Conn {
 			}
 		}
 	}
-	n.onReady, n.onTick = n.ready, n.look
+	n.onReady = n.ready
 	n.Allow(DefaultIdle)
 	return n
 }
 
 // Run reads the tapped connections until ctx ends.
 func (p *Poller) Run(ctx context.Context) error {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	defer p.end()
 	buf := make([]byte, scratchSize)
-	var round []*Conn
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	watch := time.Time{}
-	for {
-		p.mu.Lock()
-		round = append(round, p.fresh...)
-		p.fresh = p.fresh[:0]
-		waiting := len(p.watched)
-		p.mu.Unlock()
-		now := p.clock.Now()
-		round = p.round(round, buf, now)
-		if waiting > 0 && now.Sub(watch) >= time.Second {
-			p.watch(now)
-			watch = now
-		}
-		switch {
-		case len(round) > 0:
-			timer.Reset(p.tick)
-		case waiting > 0:
-			timer.Reset(time.Second)
+	pause := func(d time.Duration) bool {
+		if d > 0 {
+			timer.Reset(d)
+		} else {
+			timer.Stop()
 		}
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil
+			return false
 		case <-timer.C:
 		case <-p.wake:
 		}
+		return true
+	}
+	var hot []*Conn
+	watch := time.Time{}
+	for {
+		now := p.clock.Now()
+		hot = p.round(hot[:0], buf, now)
+		if now.Sub(watch) >= time.Second {
+			p.watch(now)
+			watch = now
+		}
+		rest := p.rest()
+		for ; len(hot) > 0 && rest > hurry; rest -= hurry {
+			if !pause(hurry) {
+				return nil
+			}
+			hot = p.again(hot, buf, p.clock.Now())
+		}
+		if !pause(rest) {
+			return nil
+		}
 	}
 }
 
-// round looks at each connection once and keeps those that are to be looked at again.
-func (p *Poller) round(list []*Conn, buf []byte, now time.Time) []*Conn {
-	keep := list[:0]
-	for _, c := range list {
-		if c.poll(buf, now) {
+// rest is how long Run may wait for the next round; 0: until something is to be done.
+func (p *Poller) rest() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.sockets) > 0:
+		return p.tick
+	case len(p.watched) > 0:
+		return time.Second
+	}
+	return 0
+}
+
+// again looks at connections that had much a moment ago, and keeps those that have again.
+func (p *Poller) again(hot []*Conn, buf []byte, now time.Time) []*Conn {
+	keep := hot[:0]
+	for _, c := range hot {
+		if c.look(c.socket.Load(), buf, now) >= burst {
 			keep = append(keep, c)
 		}
 	}
-	clear(list[len(keep):])
+	clear(hot[len(keep):])
 	return keep
-}
-
-// add makes Run look at c from the next round on.
-func (p *Poller) add(c *Conn) {
-	p.mu.Lock()
-	p.fresh = append(p.fresh, c)
-	first := len(p.fresh) == 1
-	p.mu.Unlock()
-	if first {
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // guard makes Run time c's silence.
 func (p *Poller) guard(c *Conn) {
 	p.mu.Lock()
 	p.watched[c] = struct{}{}
+	first := len(p.watched) == 1
 	p.mu.Unlock()
+	if first {
+		p.rouse()
+	}
+}
+
+// rouse ends a rest of Run.
+func (p *Poller) rouse() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
+// forget leaves c alone; its socket is still open.
 func (p *Poller) forget(c *Conn) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	delete(p.watched, c)
+	if s := c.socket.Load(); s != nil && p.sockets[s.fd] == c {
+		delete(p.sockets, s.fd)
+		p.events.remove(s.fd)
+	}
+}
+
+// drop makes rounds pass over a connection that has ended and was not closed yet.
+func (p *Poller) drop(s *socket) {
+	p.mu.Lock()
+	p.events.remove(s.fd)
 	p.mu.Unlock()
 }
 
