@@ -3,8 +3,8 @@
 //
 // Who reads the log and what is worth a line is others' business. Files are
 // DIR/audit-NNNNNNNNNNNNNNNNNNNN.jsonl, named after their first line's number; the
-// chain goes on from one to the next. What was cut off at the end does not show by
-// itself: compare the newest hash with one noted elsewhere.
+// chain goes on from one to the next. What was cut off at the end shows against a mark
+// that is kept elsewhere (Anchor).
 package audit
 
 import (
@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"path/filepath"
 	"sort"
 	"strings"
 	"sync"
@@ -54,6 +55,7 @@ type Config struct {
 	Clock  host.Clock   // host.System
 	Logger *slog.Logger // discards
 	Max    int64        // bytes of a file; FileMax
+	Anchor Anchor       // keeps the log's end; none
 }
 
 // Line is one line of the log.
@@ -83,6 +85,8 @@ type Log struct {
 	seq  uint64 // of the last line
 	prev string
 	err  error // the first write that failed; the log takes no more after it
+
+	durable Mark // the last line that is synced
 }
 
 var _ auth.Auditor = (*Log)(nil)
@@ -95,37 +99,84 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.Max = cmp.Or(c.Max, FileMax)
 	l := &Log{c: c, queue: make(chan *auth.AuditEvent, queueMax), prev: strings.Repeat("0", 64)}
-	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := makeDir(c.FS, c.Dir); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "open audit log", c.Dir, err)
 	}
 	names, err := files(c.FS, c.Dir)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "open audit log", c.Dir, err)
 	}
-	if err := l.resume(names); err != nil {
+	var mark Mark
+	if c.Anchor != nil {
+		if mark, err = c.Anchor.Load(ctx); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, "open audit log", c.Dir, err)
+		}
+	}
+	if err := l.resume(names, mark); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "open audit log", c.Dir, err)
 	}
+	l.durable = Mark{l.seq, l.prev}
 	return l, nil
 }
 
-// resume opens the newest file for appending, or makes the first.
-func (l *Log) resume(names []string) error {
-	if len(names) == 0 {
-		return l.begin()
+// makeDir makes dir and the directory that it is in, durably: a mark must not outlive them.
+func makeDir(fsys host.FS, dir string) error {
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
+	above := filepath.Dir(dir)
+	return errors.Join(fsys.SyncDir(above), fsys.SyncDir(filepath.Dir(above)))
+}
+
+// resume opens the newest file for appending, or makes one: the first, or one that shows
+// where a chain broke. Going on would hide the damage under a fresh chain; stopping would
+// take the server down for an edited log.
+func (l *Log) resume(names []string, mark Mark) error {
+	damaged, noted, wrong := false, "", ""
+	var err error
+	if len(names) > 0 {
+		if damaged, err = l.reopen(names, func(line *Line) {
+			if line.Seq == mark.Seq {
+				noted = line.Hash
+			}
+		}); err != nil {
+			return err
+		}
+	}
+	if mark.Seq > 0 {
+		if wrong, err = l.compare(names, mark, noted); err != nil {
+			return err
+		}
+	}
+	switch {
+	case wrong != "":
+		l.c.Logger.Error("the audit log was shortened or changed; run `penstock audit verify`", "object", l.c.Dir, "err", wrong)
+		l.queue <- &auth.AuditEvent{Action: "penstock:AuditLog", Decision: "fail", Detail: wrong} // Verify finds it by the numbers and hashes
+		l.seq, l.prev = max(l.seq, mark.Seq), mark.Hash
+	case damaged:
+		l.seq++
+	case len(names) > 0:
+		return nil
+	}
+	if l.file != nil {
+		if err := l.file.Close(); err != nil {
+			return err
+		}
+	}
+	return l.begin()
+}
+
+// reopen opens the newest file and finds the end of the log in it. What a crash tore is cut
+// off. each is given every line of the file.
+func (l *Log) reopen(names []string, each func(*Line)) (damaged bool, err error) {
 	name := names[len(names)-1]
 	f, err := l.c.FS.OpenFile(name, os.O_RDWR, 0o600)
 	if err != nil {
-		return err
+		return false, err
 	}
-	end, last, problem, err := scan(f, "", nil)
+	end, last, problem, err := scan(f, "", each)
 	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if problem != nil && !problem.torn {
-		// Going on would hide the damage under a fresh chain; stopping would take the
-		// server down for an edited log. A new file says where the break is.
-		l.c.Logger.Error("the audit log was changed or is damaged; run `penstock audit verify`", "file", name, "line", problem.line, "err", problem.text)
+		return false, errors.Join(err, f.Close())
 	}
 	if last != nil {
 		l.seq, l.prev = last.Seq, last.Hash
@@ -133,18 +184,17 @@ func (l *Log) resume(names []string) error {
 		l.seq = n - 1
 		l.prev = lastHash(l.c.FS, names[:len(names)-1])
 	}
+	l.file, l.size = f, end
 	if problem != nil && !problem.torn {
-		f.Close()
-		l.seq++
-		return l.begin()
+		l.c.Logger.Error("the audit log was changed or is damaged; run `penstock audit verify`", "file", name, "line", problem.line, "err", problem.text)
+		return true, nil
 	}
 	if size, err := f.Size(); err != nil || size > end {
 		if err := errors.Join(err, f.Truncate(end), f.Sync()); err != nil {
-			return errors.Join(err, f.Close())
+			return false, errors.Join(err, f.Close())
 		}
 	}
-	l.file, l.size = f, end
-	return nil
+	return false, nil
 }
 
 func lastHash(fsys host.FS, names []string) string {
@@ -195,12 +245,18 @@ func (l *Log) Record(ctx context.Context, e auth.AuditEvent) {
 // what is queued and returns. On a full disk lines wait for room. Any other failed write
 // ends it: the end of the file is unknown.
 func (l *Log) Run(ctx context.Context) error {
+	m := marker{l: l}
+	m.written() // what a crash kept from being noted
+	defer m.finish(ctx)
 	for {
 		select {
 		case e := <-l.queue:
 			if err := l.write(ctx, l.batch(e)); err != nil {
 				return err
 			}
+			m.written()
+		case <-m.due():
+			m.start(ctx)
 		case <-ctx.Done():
 			select {
 			case e := <-l.queue:
@@ -278,7 +334,11 @@ func (l *Log) put(ctx context.Context, buf *bytes.Buffer) error {
 	}
 	l.size += int64(buf.Len())
 	buf.Reset()
-	return l.file.Sync()
+	if err := l.file.Sync(); err != nil {
+		return err
+	}
+	l.durable = Mark{l.seq, l.prev}
+	return nil
 }
 
 // fullWait is how long lines wait before a full disk is tried again.

@@ -47,7 +47,7 @@ func record(t *testing.T, c audit.Config, from, n int) {
 
 func verify(t *testing.T, dir string) audit.Report {
 	t.Helper()
-	r, err := audit.Verify(t.Context(), host.OS{}, dir)
+	r, err := audit.Verify(t.Context(), host.OS{}, dir, audit.Mark{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestPowerCutsLeaveAChainThatHolds(t *testing.T) {
 		}
 		after := fsys.Crash(rng)
 		record(t, audit.Config{Dir: "audit", FS: after, Max: 2000}, 1000, 4)
-		r, err := audit.Verify(t.Context(), after, "audit")
+		r, err := audit.Verify(t.Context(), after, "audit", audit.Mark{})
 		if err != nil || r.Problem != "" {
 			t.Errorf("seed %d: %+v %v", seed, r, err)
 		}
@@ -210,7 +210,7 @@ func TestLinesWaitForRoomOnAFullDisk(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
-		report, err := audit.Verify(t.Context(), fsys, "log")
+		report, err := audit.Verify(t.Context(), fsys, "log", audit.Mark{})
 		if err != nil || report.Problem != "" || report.Lines != 30 {
 			t.Errorf("%+v, %v", report, err)
 		}

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
+	"sort"
 	"strings"
 
 	"penstock/internal/fault"
@@ -30,12 +32,13 @@ type Report struct {
 	Problem string // "audit-...jsonl line 12: ..."; empty: the chain holds
 }
 
-// Verify follows the chain through all files. The error is about reading only. A torn
-// last line is no problem: Open cuts it off.
-func Verify(ctx context.Context, fsys host.FS, dir string) (Report, error) {
+// Verify follows the chain through all files, to the line of the mark at least; the zero
+// Mark asks for none. Of a log that is being written the mark must have been read before. The
+// error is about reading only. A torn last line is no problem: Open cuts it off.
+func Verify(ctx context.Context, fsys host.FS, dir string, mark Mark) (Report, error) {
 	var r Report
 	names, err := files(fsys, dir)
-	if err != nil {
+	if err != nil && !(errors.Is(err, fs.ErrNotExist) && mark.Seq > 0) { // then all its lines are missing
 		return r, fault.Wrap(fault.Unavailable, "verify audit log", dir, err)
 	}
 	prev, seq := strings.Repeat("0", 64), uint64(0)
@@ -49,10 +52,16 @@ func Verify(ctx context.Context, fsys host.FS, dir string) (Report, error) {
 		}
 		if n, _ := firstSeq(name); n != seq+1 {
 			f.Close()
-			r.Problem = fmt.Sprintf("%s: lines %d to %d are missing", path.Base(name), seq+1, n-1)
+			r.Problem = path.Base(name) + ": " + missing(seq+1, n-1)
 			return r, nil
 		}
-		_, last, problem, err := scan(f, prev, &r.Lines)
+		noted := ""
+		_, last, problem, err := scan(f, prev, func(l *Line) {
+			r.Lines++
+			if l.Seq == mark.Seq {
+				noted = l.Hash
+			}
+		})
 		f.Close()
 		if err != nil {
 			return r, fault.Wrap(fault.Unavailable, "verify audit log", name, err)
@@ -61,17 +70,43 @@ func Verify(ctx context.Context, fsys host.FS, dir string) (Report, error) {
 			r.Problem = fmt.Sprintf("%s line %d: %s", path.Base(name), problem.line, problem.text)
 			return r, nil
 		}
+		if noted != "" && noted != mark.Hash {
+			r.Problem = fmt.Sprintf("%s: line %d is not the one that was noted in the metadata store", path.Base(name), mark.Seq)
+			return r, nil
+		}
 		if last != nil {
 			prev, seq = last.Hash, last.Seq
 			r.Newest = prev
 		}
 	}
+	if seq < mark.Seq {
+		r.Problem = "at the end " + missing(seq+1, mark.Seq)
+	}
 	return r, nil
 }
 
+// hashOf is the hash of the line with a number; "" when there is none that can be read.
+func hashOf(fsys host.FS, names []string, seq uint64) (hash string, err error) {
+	i := sort.Search(len(names), func(i int) bool { n, _ := firstSeq(names[i]); return n > seq })
+	if i == 0 {
+		return "", nil
+	}
+	f, err := fsys.OpenFile(names[i-1], os.O_RDONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, _, _, err = scan(f, "", func(l *Line) {
+		if l.Seq == seq {
+			hash = l.Hash
+		}
+	})
+	return hash, err
+}
+
 // scan follows the chain through one file. prev "" trusts the first line's. end is the
-// offset after the last good line.
-func scan(f host.File, prev string, count *uint64) (end int64, last *Line, bad *problem, err error) {
+// offset after the last good line. each, if not nil, is given every good line.
+func scan(f host.File, prev string, each func(*Line)) (end int64, last *Line, bad *problem, err error) {
 	size, err := f.Size()
 	if err != nil {
 		return 0, nil, nil, err
@@ -97,8 +132,8 @@ func scan(f host.File, prev string, count *uint64) (end int64, last *Line, bad *
 		}
 		prev, last = line.Hash, line
 		end += int64(len(text))
-		if count != nil {
-			*count++
+		if each != nil {
+			each(line)
 		}
 	}
 }

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"penstock/auth"
-	"penstock/auth/audit"
 	"penstock/internal/fault"
-	"penstock/internal/host"
 )
 
 // question is what `penstock auth` asks the accounts about.
@@ -130,53 +126,4 @@ func decided(d auth.Decision) string {
 		return d.Reason + " (Sid " + d.Sid + ")"
 	}
 	return d.Reason
-}
-
-// auditCommand checks the audit logs: the server's, and that of commands like this one.
-func auditCommand(t *terminal) *cobra.Command {
-	l := &local{t: t}
-	cmd := &cobra.Command{Use: "audit", Short: "Check the audit log"}
-	l.bind(cmd)
-	cmd.AddCommand(&cobra.Command{Use: "verify", Short: "Follow the chain of hashes; says where it breaks", Args: cobra.NoArgs,
-		Example: "  penstock audit verify --data /var/lib/penstock",
-		Long: "Follows the chain of hashes through the audit logs of a data directory, server running or not.\n\n" +
-			"Lines cut off at the end do not show by themselves: note the newest hash elsewhere and look for it again.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return l.verifyAudit(cmd.Context()) }})
-	return cmd
-}
-
-func (l *local) verifyAudit(ctx context.Context) error {
-	c, err := l.settle()
-	if err != nil {
-		return err
-	}
-	dirs, err := filepath.Glob(filepath.Join(c.Data, "audit", "*"))
-	if err != nil {
-		return err
-	}
-	if len(dirs) == 0 {
-		return fmt.Errorf("verify audit log of %s: %w", c.Data, fs.ErrNotExist)
-	}
-	broken, docs := 0, []map[string]any{}
-	for _, dir := range dirs {
-		r, err := audit.Verify(ctx, host.OS{}, dir)
-		if err != nil {
-			return err
-		}
-		words := "good"
-		if r.Problem != "" {
-			broken++
-			words = "BROKEN: " + r.Problem
-		}
-		docs = append(docs, map[string]any{"log": filepath.Base(dir), "lines": r.Lines, "newest": r.Newest, "state": words})
-	}
-	if err := l.t.print([]string{"log", "lines", "newest", "state"}, docs, func(d map[string]any) []string {
-		return []string{text(d, "log"), text(d, "lines"), text(d, "newest"), text(d, "state")}
-	}); err != nil {
-		return err
-	}
-	if broken > 0 {
-		return partly{fmt.Errorf("%d of %d audit logs were changed or are damaged", broken, len(dirs))}
-	}
-	return nil
 }

@@ -225,9 +225,9 @@ func (t *terminal) rung(s probe.Step) {
 	if !s.OK {
 		mark = t.paint("FAIL", red)
 	}
-	fmt.Fprintf(t.out, "%s  %-17s %s\n", mark, s.Step, s.Detail)
+	fmt.Fprintf(t.out, "%s  %-17s %s\n", mark, s.Step, plain(s.Detail))
 	if s.Try != "" {
-		fmt.Fprintf(t.out, "      try: %s\n", s.Try)
+		fmt.Fprintf(t.out, "      try: %s\n", plain(s.Try))
 	}
 }
 

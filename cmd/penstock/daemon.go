@@ -146,7 +146,7 @@ func (d *daemon) openStores(ctx context.Context) (err error) {
 	if d.meta, err = openMeta(ctx, d.dir, d.log, d.registry); err != nil {
 		return err
 	}
-	if d.trail, err = audit.Open(ctx, audit.Config{FS: d.files, Dir: filepath.Join(d.dir, "audit", "server"), Logger: d.log.With("component", "audit")}); err != nil {
+	if d.trail, err = audit.Open(ctx, audit.Config{FS: d.files, Dir: filepath.Join(d.dir, "audit", "server"), Logger: d.log.With("component", "audit"), Anchor: audit.InMeta(d.meta, "server")}); err != nil {
 		return err
 	}
 	if d.auth, err = openAuth(ctx, d.c, d.dir, d.meta, d.trail, d.log, d.registry); err != nil {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -128,7 +127,7 @@ func (c *client) show(line []byte, e map[string]json.RawMessage, raw, first bool
 		if first {
 			fmt.Fprintf(c.t.out, "%-24s  %-20s  %-16s  DATA\n", "TIME", "SHARD", "KEY")
 		}
-		_, err = fmt.Fprintf(c.t.out, "%-24s  %-20s  %-16s  %s\n", word("time"), word("shard"), word("key"), strings.ReplaceAll(data, "\n", "\\n"))
+		_, err = fmt.Fprintf(c.t.out, "%-24s  %-20s  %-16s  %s\n", word("time"), word("shard"), plain(word("key")), plain(data))
 	}
 	return err
 }

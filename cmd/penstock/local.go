@@ -22,6 +22,7 @@ import (
 	"penstock/internal/host"
 	"penstock/internal/quantity"
 	"penstock/records"
+	"penstock/storage/meta"
 )
 
 // local opens what a command needs of a data directory, whether the server runs or not.
@@ -71,13 +72,13 @@ func (l *local) authority(ctx context.Context) (*auth.Authority, func() error, e
 		return nil, nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	trail, err := audit.Open(ctx, audit.Config{Dir: dir})
+	db, err := openMeta(ctx, c.Data, log, nil)
 	if err != nil {
 		return nil, nil, errors.Join(err, lock.Close())
 	}
-	db, err := openMeta(ctx, c.Data, log, nil)
+	trail, err := audit.Open(ctx, audit.Config{Dir: dir, Anchor: audit.InMeta(db, "cli")})
 	if err != nil {
-		return nil, nil, errors.Join(err, trail.Close(), lock.Close())
+		return nil, nil, errors.Join(err, db.Close(), lock.Close())
 	}
 	a, err := openAuth(ctx, c, c.Data, db, trail, log, nil)
 	if err != nil {
@@ -175,13 +176,14 @@ func offline(ctx context.Context, t *terminal, dir string) (conf stored, done fu
 	}
 	return stored{d.fragmentsConfig(bucket), records.Config{
 		FS: d.files, Dir: dir, Bucket: bucket, Meta: d.meta, Lanes: c.DataStreams.Lanes, Logger: d.log,
-	}}, done, nil
+	}, d.meta}, done, nil
 }
 
 // stored says where video and where data records are.
 type stored struct {
 	video fragments.Config
 	data  records.Config
+	meta  *meta.DB
 }
 
 func verifyCommand(t *terminal) *cobra.Command {
@@ -191,6 +193,8 @@ func verifyCommand(t *terminal) *cobra.Command {
 			return fragments.Verify(cmd.Context(), c.video, repair, heard)
 		}, func(c stored, heard func(records.Finding)) (records.Report, error) {
 			return records.Verify(cmd.Context(), c.data, repair, heard)
+		}, func(c stored, heard func(name string, r audit.Report)) error {
+			return checkAudits(cmd.Context(), args[0], c.meta, heard)
 		})
 	}}
 	cmd.Flags().BoolVar(&repair, "repair", false, "cut torn tails off, take lost chunks back in, and hide what cannot be read")
@@ -203,13 +207,13 @@ func reindexCommand(t *terminal) *cobra.Command {
 			return fragments.Reindex(cmd.Context(), c.video, heard)
 		}, func(c stored, heard func(records.Finding)) (records.Report, error) {
 			return records.Reindex(cmd.Context(), c.data, heard)
-		})
+		}, func(stored, func(string, audit.Report)) error { return nil })
 	}}
 }
 
 // inspect runs work on a data directory and prints what it finds as it is found.
 func (t *terminal) inspect(ctx context.Context, dir string, video func(stored, func(fragments.Finding)) (fragments.Report, error),
-	data func(stored, func(records.Finding)) (records.Report, error)) (err error) {
+	data func(stored, func(records.Finding)) (records.Report, error), trail func(stored, func(name string, r audit.Report)) error) (err error) {
 	c, done, err := offline(ctx, t, dir)
 	if err != nil {
 		return err
@@ -235,6 +239,15 @@ func (t *terminal) inspect(ctx context.Context, dir string, video func(stored, f
 	if err != nil {
 		return err
 	}
+	broken := 0
+	if err := trail(c, func(name string, r audit.Report) {
+		if r.Problem != "" {
+			broken++
+			tell("audit/"+name, 0, r.Problem, false)
+		}
+	}); err != nil {
+		return err
+	}
 	if t.format != "table" {
 		if err := t.print(nil, found, func(d map[string]any) []string { return []string{text(d, "object")} }); err != nil {
 			return err
@@ -249,6 +262,8 @@ func (t *terminal) inspect(ctx context.Context, dir string, video func(stored, f
 		return partly{fmt.Errorf("%d of %d chunks are damaged; what they hold is hidden, the rest can be read", sum.Damaged, sum.Chunks)}
 	case kept.Damaged > 0:
 		return partly{fmt.Errorf("data records are damaged in %d places; the rest can be read", kept.Damaged)}
+	case broken > 0:
+		return partly{brokenAudits(broken)}
 	}
 	return nil
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -82,6 +84,24 @@ func (t *terminal) result(head []string, d map[string]any, row func(map[string]a
 	return t.printOne(d, row)
 }
 
+// plain shows what would steer a terminal, or write backwards, as an escape: what others
+// chose the words of, such as the object of a refused request, is printed for people.
+func plain(s string) string {
+	steers := func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+	if strings.IndexFunc(s, steers) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if steers(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // text is a member of a document as a cell.
 func text(d map[string]any, key string) string {
 	switch v := d[key].(type) {
@@ -91,14 +111,14 @@ func text(d map[string]any, key string) string {
 		if v == "" {
 			return "-"
 		}
-		return v
+		return plain(v)
 	case float64:
 		if v == float64(int64(v)) {
 			return fmt.Sprintf("%d", int64(v))
 		}
 		return fmt.Sprintf("%.2f", v)
 	default:
-		return fmt.Sprint(v)
+		return plain(fmt.Sprint(v))
 	}
 }
 

@@ -54,7 +54,7 @@ func lockDir(dir string) (*os.File, error) {
 // openMeta opens the metadata store with everyone's tables.
 func openMeta(ctx context.Context, dir string, log *slog.Logger, reg prometheus.Registerer) (*meta.DB, error) {
 	return meta.Open(ctx, meta.Config{
-		Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), streams.Schema(), events.Schema(), datastream.Schema()},
+		Path: filepath.Join(dir, "meta.db"), Schemas: []meta.Schema{auth.Schema(), audit.Schema(), streams.Schema(), events.Schema(), datastream.Schema()},
 		Logger: log.With("component", "meta"), Registerer: reg,
 	})
 }

@@ -175,7 +175,7 @@ func oneLine(s string) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return strings.Join(lines, "; ")
+	return plain(strings.Join(lines, "; "))
 }
 
 // Colours of words on a terminal.

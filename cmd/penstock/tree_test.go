@@ -119,6 +119,7 @@ func with(t *testing.T) []printed {
 		{[]string{"data", "split", "data-FORMAT", "shardId-000000000000"}, "data-name", false},
 		{[]string{"data", "merge", "data-FORMAT", "shardId-000000000002", "shardId-000000000003"}, "data-name", false},
 		{[]string{"data", "ls"}, ".*", true},
+		{[]string{"audit", "ls"}, "20.*Z", true},
 		{[]string{"data", "info", "data-FORMAT"}, "data-name", false},
 		{[]string{"consumer", "ls", "data-FORMAT"}, "", true},
 	}
