@@ -20,14 +20,15 @@ type probeBody struct {
 }
 
 type probeView struct {
-	OK          bool         `json:"ok"`
-	Steps       []probe.Step `json:"steps"`
-	URL         string       `json:"url"`
-	Transport   string       `json:"transport,omitempty"`
-	Tracks      []trackView  `json:"tracks"`
-	KeyInterval float64      `json:"key_interval,omitempty"` // seconds
-	ClockOffset *float64     `json:"clock_offset_ms,omitempty"`
-	Picture     string       `json:"picture,omitempty"` // data: URL of a JPEG
+	OK          bool          `json:"ok"`
+	Steps       []probe.Step  `json:"steps"`
+	URL         string        `json:"url"`
+	Transport   string        `json:"transport,omitempty"`
+	Tracks      []trackView   `json:"tracks"`
+	KeyInterval float64       `json:"key_interval,omitempty"` // seconds
+	ClockOffset *float64      `json:"clock_offset_ms,omitempty"`
+	Picture     string        `json:"picture,omitempty"` // data: URL of a JPEG
+	Talk        *camera.Voice `json:"talk"`              // what its loudspeaker takes; null: none that can be used
 }
 
 // probeCamera climbs the ladder. A client that takes NDJSON hears each step as it is
@@ -61,7 +62,7 @@ func probeCamera(c *call) error {
 }
 
 func viewReport(rep probe.Report) probeView {
-	v := probeView{OK: rep.OK, Steps: rep.Steps, URL: rep.URL, Transport: string(rep.Transport), Tracks: trackViews(rep.Tracks), KeyInterval: rep.KeyInterval.Seconds()}
+	v := probeView{OK: rep.OK, Steps: rep.Steps, URL: rep.URL, Transport: string(rep.Transport), Tracks: trackViews(rep.Tracks), KeyInterval: rep.KeyInterval.Seconds(), Talk: rep.Voice}
 	if rep.HasClock {
 		ms := float64(rep.ClockOffset.Microseconds()) / 1000
 		v.ClockOffset = &ms

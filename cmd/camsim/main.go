@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pion/rtp"
 	"github.com/spf13/cobra"
 
 	"penstock/internal/camsim"
@@ -110,6 +111,8 @@ func serve(out io.Writer) *cobra.Command {
 	f.DurationVar(&w.faults.DenyFor, "deny-for", 0, "refuse every password this long (401)")
 	f.DurationVar(&w.faults.BusyFor, "busy-for", 0, "be busy this long (503)")
 	f.BoolVar(&w.faults.Mute, "mute", false, "promise media and send none")
+	var b loudspeaker
+	b.flags(c, &w.faults)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch conf.Auth = camsim.Auth(auth); conf.Auth {
 		case camsim.None, camsim.Basic, camsim.Digest:
@@ -121,6 +124,11 @@ func serve(out io.Writer) *cobra.Command {
 			return err
 		}
 		conf.Faults = w.faults
+		done, err := b.open(&conf)
+		if err != nil {
+			return err
+		}
+		defer done()
 		s, err := camsim.Serve(conf)
 		if err != nil {
 			return err
@@ -137,6 +145,41 @@ func serve(out io.Writer) *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// loudspeaker holds the flags of the back channel.
+type loudspeaker struct{ codec, file string }
+
+func (l *loudspeaker) flags(c *cobra.Command, faults *camsim.Faults) {
+	f := c.Flags()
+	f.StringVar(&l.codec, "back", "", "offer a back channel: pcmu, pcma, or g726 or aac, which are heard by nobody")
+	f.StringVar(&l.file, "back-file", "", "write the octets that the loudspeaker is sent to this file")
+	f.IntVar(&faults.RefuseRequire, "refuse-back", 0, "answer DESCRIBE that asks for a back channel with this status, such as 551")
+	f.BoolVar(&faults.BackBusy, "back-busy", false, "refuse SETUP of the back channel (453)")
+}
+
+// open sets conf's loudspeaker; done closes the file.
+func (l *loudspeaker) open(conf *camsim.ServerConfig) (done func(), err error) {
+	done = func() {}
+	known := map[string]camsim.Back{"": "", "pcmu": camsim.PCMU, "pcma": camsim.PCMA, "g726": camsim.G726, "aac": camsim.BackAAC}
+	back, ok := known[l.codec]
+	if !ok {
+		return done, fmt.Errorf("--back %s: it is pcmu, pcma, g726 or aac", l.codec)
+	}
+	conf.Back = back
+	if l.file == "" {
+		return done, nil
+	}
+	f, err := os.Create(l.file)
+	if err != nil {
+		return done, err
+	}
+	conf.Speaker = func(p *rtp.Packet) {
+		if _, err := f.Write(p.Payload); err != nil {
+			fmt.Fprintln(os.Stderr, "camsim: write what was heard:", err)
+		}
+	}
+	return func() { _ = f.Close() }, nil // each packet was written, or said not to be
 }
 
 func push(out io.Writer) *cobra.Command {

@@ -2,14 +2,19 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"penstock/ingest/camera"
+	"penstock/ingest/talk"
 	"penstock/internal/camsim"
 	"penstock/internal/secret"
+	"penstock/streams"
 )
 
 // run starts a command and returns its output and how it ended.
@@ -54,9 +59,34 @@ func TestServePrintsAddressesThatAnswer(t *testing.T) {
 	}
 }
 
+func TestWhatTheLoudspeakerIsSentIsWritten(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "heard.ul")
+	out, end := run(t, "serve", "--listen", "127.0.0.1:0", "--loop-demo", "--back", "pcmu", "--back-file", name)
+	line, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := streams.Stream{ID: "x", Name: "x", Source: &streams.Source{URL: strings.TrimSpace(line)}}
+	call, err := talk.New(talk.Config{}).Call(t.Context(), st, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := bytes.Repeat([]byte("hello "), talk.Frame)
+	if err := call.Say(said); err != nil {
+		t.Fatal(err)
+	}
+	call.Close()
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, said) {
+		t.Errorf("%d octets were written, want %d: %v", len(got), len(said), err)
+	}
+}
+
 func TestWrongFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{
-		{"serve", "--auth", "magic"}, {"serve", "--file", "missing.mp4"}, {"serve", "--change-after", "1s"}, {"push"}, {"push", "rtsp://127.0.0.1:1/x"},
+		{"serve", "--auth", "magic"}, {"serve", "--back", "opus"}, {"serve", "--back", "pcmu", "--back-file", "/missing/dir/x"}, {"serve", "--file", "missing.mp4"}, {"serve", "--change-after", "1s"}, {"push"}, {"push", "rtsp://127.0.0.1:1/x"},
 	} {
 		c := command(io.Discard)
 		c.SetArgs(args)

@@ -209,7 +209,7 @@ func (c *client) probeHere(ctx context.Context, src map[string]any) error {
 	if err != nil {
 		return err
 	}
-	d := map[string]any{"ok": rep.OK, "steps": rep.Steps, "url": rep.URL, "transport": string(rep.Transport), "key_interval": rep.KeyInterval.Seconds()}
+	d := map[string]any{"ok": rep.OK, "steps": rep.Steps, "url": rep.URL, "transport": string(rep.Transport), "key_interval": rep.KeyInterval.Seconds(), "talk": rep.Voice}
 	if rep.HasClock {
 		d["clock_offset_ms"] = rep.ClockOffset.Milliseconds()
 	}

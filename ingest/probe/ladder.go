@@ -18,6 +18,7 @@ const (
 	defaultRung  = 8 * time.Second
 	defaultWatch = 12 * time.Second
 	pictureTime  = 10 * time.Second
+	voiceTime    = 5 * time.Second
 	// clockGood is how far a camera's clock may be off without anyone being told.
 	clockGood = 2 * time.Second
 	// intervalGood is the longest time between key frames that needs no advice: it is
@@ -107,8 +108,34 @@ func (l *ladder) climb(ctx context.Context, req Request) {
 		l.broken(rungAfter(l.reached), l.advise(camera.TroubleOf(err)))
 		return
 	}
-	defer conn.Close()
 	l.watch(ctx, conn)
+	conn.Close() // some cameras take only one caller
+	if l.report.OK {
+		l.voice(ctx, t)
+	}
+}
+
+// voice asks on a connection of its own whether the camera has a loudspeaker: a camera that
+// refuses the question has shown its picture by then. No answer to it breaks the rung.
+func (l *ladder) voice(ctx context.Context, t camera.Target) {
+	ctx, cancel := context.WithTimeout(ctx, voiceTime)
+	defer cancel()
+	conn, err := camera.Open(ctx, camera.Config{Dial: l.p.conf.Dial, Step: l.p.conf.Rung, Back: true, Look: true}, t, nil)
+	if err == nil {
+		v := conn.Voice()
+		conn.Close()
+		l.report.Voice = &v
+		l.ok(TwoWay, fmt.Sprintf("%s, %g kHz", v.Codec, float64(v.Rate)/1000), "")
+		return
+	}
+	switch tr := camera.TroubleOf(err); tr.Cause {
+	case camera.NoBackChannel:
+		l.ok(TwoWay, "not offered", "")
+	case camera.BackChannelCodec:
+		l.ok(TwoWay, tr.Detail, tr.Try)
+	default:
+		l.ok(TwoWay, "not known: "+tr.Detail, "")
+	}
 }
 
 // resolve is the first rung.

@@ -1,6 +1,7 @@
 // Package probe explains a camera to a person: it climbs from "does the name resolve"
 // to "here is a picture", one named rung after the other, and says at the first rung
-// that breaks what to do about it.
+// that breaks what to do about it. The last rung, which cannot break, is whether one can
+// talk to it.
 //
 // It stores nothing and never retries; package pull does that.
 package probe
@@ -27,6 +28,7 @@ const (
 	KeyFrame  = "key frame"
 	ClockRung = "clock"
 	Picture   = "first picture"
+	TwoWay    = "two-way audio"
 )
 
 // Step is one rung of the ladder.
@@ -48,6 +50,7 @@ type Report struct {
 	ClockOffset time.Duration    `json:"-"` // camera's clock minus ours
 	HasClock    bool             `json:"-"`
 	JPEG        []byte           `json:"-"`
+	Voice       *camera.Voice    `json:"-"` // what its loudspeaker takes; nil: none that can be used
 }
 
 // Request is what to probe. URL may carry user and password; they are split off.

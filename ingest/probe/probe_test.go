@@ -76,7 +76,7 @@ func TestLadderOfAGoodCamera(t *testing.T) {
 		}
 		return jpeg, nil
 	}}, Request{URL: s.URL(0), Username: "u", Password: secret.New("p@ss/word")})
-	want := []string{Resolves, Reached, Answers, SignedIn, Described, SetUp, Packets, KeyFrame, ClockRung, Picture}
+	want := []string{Resolves, Reached, Answers, SignedIn, Described, SetUp, Packets, KeyFrame, ClockRung, Picture, TwoWay}
 	var got []string
 	for _, st := range rep.Steps {
 		got = append(got, st.Step)
@@ -190,5 +190,38 @@ func TestGivingUpEndsTheProbe(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) || rep.OK {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhetherACameraListensIsNeverAFailure(t *testing.T) {
+	clip := camsim.Record(camsim.NewDemo(), 4*time.Second)
+	for _, c := range []struct {
+		name   string
+		server camsim.ServerConfig
+		want   string
+		voice  string
+	}{
+		{"PCMU", camsim.ServerConfig{Back: camsim.PCMU, Auth: camsim.Digest, Username: "u", Password: "p@ss/word"}, "PCMU, 8 kHz", "PCMU"},
+		{"PCMA", camsim.ServerConfig{Back: camsim.PCMA}, "PCMA, 8 kHz", "PCMA"},
+		{"none", camsim.ServerConfig{}, "not offered", ""},
+		{"551", camsim.ServerConfig{Back: camsim.PCMU, Faults: camsim.Faults{RefuseRequire: 551}}, "not offered", ""},
+		{"400", camsim.ServerConfig{Back: camsim.PCMU, Faults: camsim.Faults{RefuseRequire: 400}}, "not offered", ""},
+		{"503", camsim.ServerConfig{Back: camsim.PCMU, Faults: camsim.Faults{RefuseRequire: 503}}, "not known: the camera has no room", ""},
+		{"codec", camsim.ServerConfig{Back: camsim.G726}, "takes only G726", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.server.Material = clip
+			s := serve(t, c.server)
+			rep := probe(t, Config{Watch: 2 * time.Second}, Request{URL: s.URL(0), Username: c.server.Username, Password: secret.New(c.server.Password)})
+			step := last(rep)
+			if !rep.OK || step.Step != TwoWay || !step.OK || !strings.Contains(step.Detail, c.want) {
+				t.Errorf("ok %v, last step %+v, want %q", rep.OK, step, c.want)
+			}
+			if got := rep.Voice; (got == nil) != (c.voice == "") || got != nil && got.Codec != c.voice {
+				t.Errorf("voice %+v, want %q", got, c.voice)
+			}
+			find(t, rep, Picture)
+		})
 	}
 }
