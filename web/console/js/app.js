@@ -17,13 +17,14 @@ const pages = {
   datastream: () => import('./pages/datastream.js'),
   health: () => import('./pages/health.js'),
   settings: () => import('./pages/settings.js'),
+  audit: () => import('./pages/audit.js'),
   lost: () => import('./pages/lost.js'),
 };
 const panels = {
   keys: () => import('./components/shortcuts.js').then((m) => m.Shortcuts),
   palette: () => import('./components/palette.js').then((m) => m.Palette),
 };
-const titles = { start: 'Start', cameras: 'Cameras', add: 'Add a camera', data: 'Data streams', health: 'Health', settings: 'Keys & settings', signin: 'Sign in', lost: 'Not found' };
+const titles = { start: 'Start', cameras: 'Cameras', add: 'Add a camera', data: 'Data streams', health: 'Health', settings: 'Keys & settings', audit: 'Audit', signin: 'Sign in', lost: 'Not found' };
 
 /** The place of the frame that a page belongs to, where it is not its own. */
 const places = { camera: 'cameras', add: 'cameras', datastream: 'data' };
@@ -35,7 +36,7 @@ function pageOf(path) {
   if (!first) return list.value?.some((s) => !s.demo) ? 'cameras' : 'start';
   if (first === 'cameras') return second ? 'camera' : 'cameras';
   if (first === 'data') return second ? 'datastream' : 'data';
-  return ['start', 'add', 'health', 'settings'].includes(first) ? first : 'lost';
+  return ['start', 'add', 'health', 'settings', 'audit'].includes(first) ? first : 'lost';
 }
 
 /** Shows what load() brings; a failed fetch says so instead of a white page. */

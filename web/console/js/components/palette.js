@@ -4,10 +4,11 @@ import { list } from '../store.js';
 import { go } from '../router.js';
 import { get } from '../api.js';
 import { status } from '../status.js';
+import { mayAudit } from './shell.js';
 import { Dialog } from './dialog.js';
 import { Dot } from './bits.js';
 
-const pages = [['Start', ['start']], ['Cameras', ['cameras']], ['Add a camera', ['add']], ['Data streams', ['data']], ['Health', ['health']], ['Keys & settings', ['settings']]];
+const pages = [['Start', ['start']], ['Cameras', ['cameras']], ['Add a camera', ['add']], ['Data streams', ['data']], ['Health', ['health']], ['Keys & settings', ['settings']], ['Audit', ['audit']]];
 
 export function Palette({ onClose }) {
   const [text, setText] = useState('');
@@ -20,7 +21,7 @@ export function Palette({ onClose }) {
   const found = [
     ...(list.value || []).filter((s) => hit(s.name)).slice(0, 40).map((s) => ({ key: `c${s.name}`, text: s.name, tone: status(s).tone, note: 'camera', to: ['cameras', s.name] })),
     ...(text ? data : []).filter(hit).slice(0, 40).map((name) => ({ key: `d${name}`, text: name, tone: '', note: 'data stream', to: ['data', name] })),
-    ...pages.filter(([t]) => hit(t)).map(([t, to]) => ({ key: t, text: t, tone: '', note: 'page', to })),
+    ...pages.filter(([t, [p]]) => hit(t) && (p !== 'audit' || mayAudit())).map(([t, to]) => ({ key: t, text: t, tone: '', note: 'page', to })),
   ];
   const sel = Math.min(at, found.length - 1);
   useEffect(() => { box.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }); }, [sel]);

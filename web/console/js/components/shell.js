@@ -1,7 +1,7 @@
 // The frame around every page: navigation, the server's state in a line, the banner while
 // it is away, and what just happened.
 import { html, signal } from '../lib.js';
-import { list, system, outage, toasts, now, refreshSystem } from '../store.js';
+import { list, session, system, outage, toasts, now, refreshSystem } from '../store.js';
 import { href, route } from '../router.js';
 import { bytes, span, roughly, instant, hourMinute } from '../format.js';
 import { Icon, Logo } from './icons.js';
@@ -13,6 +13,9 @@ export const panel = signal('');
 /** @type {[string, string, string][]} */
 const places = [['start', 'Start', 'home'], ['cameras', 'Cameras', 'cameras'], ['data', 'Data streams', 'data'], ['health', 'Health', 'health'], ['settings', 'Keys & settings', 'settings']];
 
+/** Whether the audit log is for who is signed in. */
+export const mayAudit = () => !session.value?.role || session.value.role === 'admin';
+
 export function Shell({ page, children }) {
   const n = list.value?.length;
   const link = (/** @type {[string, string, string]} */ [p, text]) => html`<a href=${href(p)} aria-current=${page === p ? 'page' : undefined}>${text}${p === 'cameras' && n ? html`<span>${n}</span>` : null}</a>`;
@@ -21,7 +24,7 @@ export function Shell({ page, children }) {
     <div class="app">
       <nav class="side" aria-label="Main">
         <div class="logo"><${Logo} />penstock</div>
-        ${link(places[0])}<h2>Video</h2>${link(places[1])}<h2>Data</h2>${link(places[2])}<h2>System</h2>${link(places[3])}${link(places[4])}
+        ${link(places[0])}<h2>Video</h2>${link(places[1])}<h2>Data</h2>${link(places[2])}<h2>System</h2>${link(places[3])}${link(places[4])}${mayAudit() && link(['audit', 'Audit', ''])}
         <${Foot} />
       </nav>
       <div>
@@ -29,7 +32,7 @@ export function Shell({ page, children }) {
         <main id="main" tabIndex="-1" key=${route.value.path.join('/')}>${children}</main>
       </div>
     </div>
-    <nav class="mobbar" aria-label="Main, small">${places.map(([p, text, icon]) => html`<a key=${p} href=${href(p)} aria-current=${page === p ? 'page' : undefined}><${Icon} name=${icon} />${{ settings: 'Settings', data: 'Data' }[p] || text}</a>`)}</nav>
+    <nav class="mobbar" aria-label="Main, small">${places.map(([p, text, icon]) => html`<a key=${p} href=${href(p)} aria-current=${page === p || (page === 'audit' && p === 'settings') ? 'page' : undefined}><${Icon} name=${icon} />${{ settings: 'Settings', data: 'Data' }[p] || text}</a>`)}</nav>
     <${Toasts} />`;
 }
 

@@ -5,13 +5,15 @@ import { session, system, theme, setTheme, signOut, words, toast, now } from '..
 import { instant, when, day, zone } from '../format.js';
 import { Seg, Copy, Field, Failure, Skeleton, Time, Dot } from '../components/bits.js';
 import { Dialog, Confirm } from '../components/dialog.js';
+import { mayAudit } from '../components/shell.js';
+import { href } from '../router.js';
 import { PasswordForm } from '../components/password.js';
 
 const ROLES = [['viewer', 'watches live and recorded'], ['producer', 'sends video'], ['worker', 'reads video for a model'], ['operator', 'all but keys and passwords'], ['admin', 'everything']];
 
 export default function Settings() {
   const set = system.value?.password_set ?? session.value?.password_set;
-  return html`<div class="top"><h1>Keys & settings</h1><span class="grow"></span><button type="button" class="btn" onClick=${signOut}>Sign out</button></div>
+  return html`<div class="top"><h1>Keys & settings</h1><span class="grow"></span>${mayAudit() && html`<a class="btn" href=${href('audit')}>Audit log</a>`}<button type="button" class="btn" onClick=${signOut}>Sign out</button></div>
     <div class="inset stack">
       <${Keys} />
       <div class="g2">
