@@ -41,7 +41,7 @@ func TestMediaBeginsAtPlayAndAtRecord(t *testing.T) {
 				if got != w {
 					t.Errorf("%s: %q, want %q", what, got, w)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("%s: nothing, want %q", what, w)
 			}
 		}
@@ -102,7 +102,7 @@ func TestAProducerWithoutMediaIsSpokenOf(t *testing.T) {
 					}
 					select {
 					case <-change:
-					case <-time.After(20 * time.Second):
+					case <-time.After(time.Minute):
 						t.Fatalf("the hub heard %q, want %q", have, want)
 					}
 				}

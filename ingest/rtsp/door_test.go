@@ -71,7 +71,7 @@ func dial(t *testing.T, s *Server, name string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	return &wire{t: t, c: c, r: bufio.NewReader(c), base: "rtsp://" + s.Addr().String() + "/" + name}
 }
 
@@ -138,12 +138,16 @@ func (w *wire) record(headers ...string) {
 
 // picture sends one small picture as a frame on channel 0.
 func (w *wire) picture(seq uint16, ts uint32) {
-	p := []byte{'$', 0, 0, 0, 0x80, 0x80 | 96, byte(seq >> 8), byte(seq), byte(ts >> 24), byte(ts >> 16), byte(ts >> 8), byte(ts),
-		0, 0, 0, 9, 0x65, 0x88, byte(seq), 1, 2, 3}
-	p[3] = byte(len(p) - 4)
-	if _, err := w.c.Write(p); err != nil {
+	p := rtpPicture(seq, ts)
+	if _, err := w.c.Write(append([]byte{'$', 0, 0, byte(len(p))}, p...)); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// rtpPicture is one small picture in one packet.
+func rtpPicture(seq uint16, ts uint32) []byte {
+	return []byte{0x80, 0x80 | 96, byte(seq >> 8), byte(seq), byte(ts >> 24), byte(ts >> 16), byte(ts >> 8), byte(ts),
+		0, 0, 0, 9, 0x65, 0x88, byte(seq), 1, 2, 3}
 }
 
 func TestSignIn(t *testing.T) {

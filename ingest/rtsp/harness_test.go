@@ -173,7 +173,7 @@ func (s *memSession) Close(cause error) error {
 // await waits until ok holds for the stream.
 func (h *memHub) await(t *testing.T, id string, what string, ok func(*memStream) bool) *memStream {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		h.mu.Lock()
 		m, change := h.shelf[id], h.change

@@ -158,7 +158,7 @@ func TestGStreamerPushes(t *testing.T) {
 			hub.await(t, "gst", "the pictures", func(m *memStream) bool { return len(m.samples(1)) >= len(want[0])-1 })
 			select {
 			case <-ended:
-			case <-time.After(5 * time.Second):
+			case <-time.After(30 * time.Second):
 				cancel() // 1.22 may hang behind its last packet, whatever the server
 				<-ended
 			}

@@ -167,7 +167,7 @@ func readSome(t *testing.T, s *Server, name, transport string, n int, want func(
 		t.Fatal(err)
 	}
 	var out [][][]byte
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for len(out) < n {
 		select {
 		case u := <-units:

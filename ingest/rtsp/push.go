@@ -219,6 +219,7 @@ func (p *push) close(tornDown bool) {
 	if len(p.udp) > 0 {
 		// TEARDOWN overtakes the last packets: it has a connection of its own.
 		time.Sleep(udpLinger)
+		p.s.udp.drain() // a machine that is late may not have come to them yet
 		for _, from := range p.udp {
 			p.s.udp.drop(from)
 		}

@@ -30,7 +30,7 @@ func TestAStrangerSaysLittle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		_, _ = io.WriteString(c, text) // may be cut short: that is the point
 		answer, _ := io.ReadAll(bufio.NewReader(c))
 		if strings.Contains(string(answer), " 401 ") {

@@ -31,6 +31,8 @@ const (
 	// udpBatch packets of up to udpPacket bytes are read with one system call.
 	udpBatch  = 64
 	udpPacket = 2048
+	// udpRounds of batches are more than a buffer holds: small packets take 768 bytes of it.
+	udpRounds = 2*udpBuffer/768/udpBatch + 1
 )
 
 // udp receives RTP. gortsplib cannot be given a wrapped socket, so it is lent one of
@@ -39,6 +41,7 @@ const (
 type udp struct {
 	s      *Server
 	socks  []*net.UDPConn
+	reads  map[*net.UDPConn]*sync.Mutex // held while packets are read and handed on; does not change after bind
 	rtcp   *net.UDPConn
 	lent   *net.UDPConn
 	notice string
@@ -117,6 +120,7 @@ func (u *udp) bind(ctx context.Context, host string, port int) (err error) {
 	}
 	_ = probe.Close()
 	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return share(c) }}
+	u.reads = map[*net.UDPConn]*sync.Mutex{}
 	total := 0
 	for range udpSockets {
 		c, err := shared.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(port)))
@@ -125,6 +129,7 @@ func (u *udp) bind(ctx context.Context, host string, port int) (err error) {
 		}
 		sock := c.(*net.UDPConn)
 		u.socks = append(u.socks, sock)
+		u.reads[sock] = &sync.Mutex{}
 		total += enlarge(sock, udpBuffer)
 	}
 	c, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(port+1)))

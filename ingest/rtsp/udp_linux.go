@@ -87,21 +87,56 @@ func (u *udp) receive(c *net.UDPConn) {
 		}
 		defer u.batches.Put(b)
 		for {
-			n := b.read(int(fd))
+			n := u.take(c, b, int(fd))
 			if n <= 0 || u.closed.Load() {
 				return n > 0
-			}
-			now := u.s.c.Clock.Now()
-			for i := range n {
-				if m := &b.heads[i]; m.hdr.Flags&unix.MSG_TRUNC == 0 {
-					u.datagram(b.from(i), b.data[i*udpPacket:][:m.n], now)
-				}
 			}
 			if n < udpBatch {
 				time.Sleep(udpNap)
 			}
 		}
 	})
+}
+
+// take hands on the next packets that c holds and returns how many they were; 0 or less:
+// there was none. One call at a time, which keeps a sender's packets in order.
+func (u *udp) take(c *net.UDPConn, b *batch, fd int) int {
+	lock := u.reads[c]
+	lock.Lock()
+	defer lock.Unlock()
+	n := b.read(fd)
+	if n <= 0 {
+		return n
+	}
+	now := u.s.c.Clock.Now()
+	for i := range n {
+		if m := &b.heads[i]; m.hdr.Flags&unix.MSG_TRUNC == 0 {
+			u.datagram(b.from(i), b.data[i*udpPacket:][:m.n], now)
+		}
+	}
+	return n
+}
+
+// drain hands on what has arrived by now, however late receive is.
+func (u *udp) drain() {
+	b, _ := u.batches.Get().(*batch)
+	if b == nil {
+		b = newBatch()
+	}
+	defer u.batches.Put(b)
+	for _, c := range u.socks {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			continue
+		}
+		_ = raw.Control(func(fd uintptr) { // fails when it is closed: nothing is left then
+			for range udpRounds {
+				if u.take(c, b, int(fd)) < udpBatch {
+					return
+				}
+			}
+		})
+	}
 }
 
 // read fills the batch with what is there; 0 or less: nothing was.
