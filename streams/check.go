@@ -30,6 +30,12 @@ func CheckName(name string) error {
 		fmt.Sprintf("want 1 to %d of the characters a-z A-Z 0-9 _ . -", NameMax))
 }
 
+// Check tells what is wrong with what a caller may set. fault.Invalid names the field.
+func (s Stream) Check() error {
+	s = s.clone()
+	return s.normal()
+}
+
 // normal checks what a caller may set and brings it into one form.
 func (s *Stream) normal() error {
 	if err := CheckName(s.Name); err != nil {

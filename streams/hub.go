@@ -131,6 +131,22 @@ func (h *Hub) Horizon(ctx context.Context, id string) time.Time {
 	return log.Horizon()
 }
 
+// Preview is what would be deleted of a stream if it were to be as s says, and how many
+// bytes would be held by Keeps alone.
+func (h *Hub) Preview(ctx context.Context, s Stream) (lost fragments.Loss, kept int64, err error) {
+	p := fragments.Policy{Age: s.Retention, Bytes: s.RetentionBytes}
+	log := h.Log(s)
+	bare, err := log.Preview(ctx, p)
+	if err != nil || h.config.Keeps == nil {
+		return bare, 0, err
+	}
+	if p.Keeps = h.config.Keeps(s.ID); len(p.Keeps) == 0 {
+		return bare, 0, nil
+	}
+	lost, err = log.Preview(ctx, p)
+	return lost, max(0, bare.Bytes-lost.Bytes), err
+}
+
 // stream finds or makes the entry of a stream; nil when it was erased.
 func (h *Hub) stream(s Stream) *stream {
 	h.mu.Lock()

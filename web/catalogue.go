@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -170,11 +171,48 @@ func changeStream(c *call) error {
 	if err := decode(c.w, c.r, &body); err != nil {
 		return err
 	}
+	switch text := c.r.URL.Query().Get("preview"); text {
+	case "", "false":
+	case "true":
+		return c.preview(body)
+	default:
+		return fault.New(fault.Invalid, "read preview", fmt.Sprintf("%.40q", text), "it is true or false") // not to change what was to be looked at
+	}
 	st, err := c.s.c.Catalogue.Update(c.r.Context(), c.stream.Account, c.stream.Name, body.apply)
 	if err != nil {
 		return err
 	}
 	return c.json(c.s.view(c.r.Context(), st))
+}
+
+// previewView is what a change would do.
+type previewView struct {
+	Delete    lossView `json:"delete"`
+	KeptBytes int64    `json:"kept_bytes"` // what events alone would keep
+}
+
+type lossView struct {
+	Fragments int64      `json:"fragments"`
+	Bytes     int64      `json:"bytes"`
+	First     *time.Time `json:"first"` // null: nothing
+	Last      *time.Time `json:"last"`
+}
+
+// preview tells what video a change of the retention would delete. It changes nothing.
+func (c *call) preview(body patchBody) error {
+	c.every = auth.ViewEvery // a form asks with each key that is pressed
+	st := c.stream
+	if err := body.apply(&st); err != nil {
+		return err
+	}
+	if err := st.Check(); err != nil {
+		return err
+	}
+	lost, kept, err := c.s.c.Hub.Preview(c.r.Context(), st)
+	if err != nil {
+		return err
+	}
+	return c.json(previewView{lossView{lost.Fragments, lost.Bytes, instant(lost.First), instant(lost.Last)}, kept})
 }
 
 func deleteStream(c *call) error {

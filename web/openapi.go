@@ -32,7 +32,7 @@ func schemas() map[string]any {
 		"DataStreams": struct {
 			Streams []dataView `json:"streams"`
 		}{}, "Stored": storedView{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
-		"NewEvent": newEventBody{}, "Event": eventView{}, "EventPatch": eventPatch{}, "Events": eventsView{},
+		"NewEvent": newEventBody{}, "Event": eventView{}, "EventPatch": eventPatch{}, "Preview": previewView{}, "Events": eventsView{},
 		"Talk": talkView{}, "Timeline": timelineView{}, "Fragments": struct {
 			Fragments []struct{} `json:"fragments"`
 			Next      string     `json:"next,omitempty"`

@@ -105,6 +105,7 @@ type Config struct {
 	PublicURL   string // what people type to get here
 	RTSPAddress string
 	LocalOnly   bool // every listener is on the loopback interface
+	Remote      bool // media is kept elsewhere than on the disk of DataDir
 	Demo        bool
 	// Ready says why media could not be taken and persisted now; nil: it can.
 	Ready func() error
@@ -120,6 +121,7 @@ type Server struct {
 	metrics http.Handler
 	stored  *shelf
 	views   *views
+	future  *foresight
 	bodies  *semaphore.Weighted // of records, in memory
 	tails   *semaphore.Weighted // shards that are followed
 	crowd   *crowd
@@ -144,7 +146,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), nosniff: []string{"nosniff"}}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, future: &foresight{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), nosniff: []string{"nosniff"}}
 	s.mux = s.mount(table())
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"penstock/fragments"
+	"penstock/streams"
 )
 
 const (
@@ -66,6 +67,18 @@ func (s *shelf) get(ctx context.Context, id string, now time.Time, read func() s
 	}
 	s.mu.Lock()
 	return b.stored
+}
+
+// holds is what a stream's log holds; once ctx has ended, what it is known to have held.
+func (s *Server) holds(ctx context.Context, st streams.Stream) stored {
+	now := s.c.Clock.Now()
+	if ctx.Err() != nil {
+		s.stored.mu.Lock()
+		defer s.stored.mu.Unlock()
+		return s.stored.book(st.ID, now).stored
+	}
+	log := s.c.Hub.Log(st)
+	return s.stored.get(ctx, st.ID, now, func() stored { return readStored(context.WithoutCancel(ctx), log) })
 }
 
 // book finds or makes an entry; mu is held.

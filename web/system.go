@@ -3,6 +3,7 @@ package web
 import (
 	"time"
 
+	"penstock/fragments"
 	"penstock/internal/fault"
 )
 
@@ -23,10 +24,15 @@ type systemView struct {
 }
 
 type diskView struct {
-	Total       int64      `json:"total"`
-	Free        int64      `json:"free"`
-	UsedByMedia int64      `json:"used_by_media"`
-	FullAt      *time.Time `json:"full_at,omitempty"` // at today's bitrates, before retention frees anything; absent: not within a year
+	Total       int64 `json:"total"`
+	Free        int64 `json:"free"`
+	UsedByMedia int64 `json:"used_by_media"`
+	// FullAt is when the oldest video will have to go before its time, at today's bitrates
+	// and retentions; absent: never, or not within a year.
+	FullAt      *time.Time `json:"full_at,omitempty"`
+	DailyBytes  int64      `json:"daily_bytes"`  // what all streams store in a day at today's bitrates
+	SteadyBytes int64      `json:"steady_bytes"` // what they take once each has its retention
+	KeptBytes   int64      `json:"kept_bytes"`   // what events alone keep
 }
 
 func showSystem(c *call) error {
@@ -41,14 +47,8 @@ func showSystem(c *call) error {
 	if err != nil {
 		return fault.Wrap(fault.Internal, "measure the disk of", s.c.DataDir, err)
 	}
-	v.Disk = diskView{Total: total, Free: free, UsedByMedia: s.c.Store.Status().Bytes}
-	rate := 0.0
-	for _, st := range s.allStreams() {
-		rate += s.c.Hub.State(st.ID).Bitrate / 8
-	}
-	if rate > 0 && float64(free)/rate < (365*24*time.Hour).Seconds() {
-		v.Disk.FullAt = instant(now.Add(time.Duration(float64(free) / rate * float64(time.Second))))
-	}
+	f := s.foresee(c.r.Context(), max(0, free-fragments.KeepFree(total)))
+	v.Disk = diskView{Total: total, Free: free, UsedByMedia: s.c.Store.Status().Bytes, FullAt: f.full, DailyBytes: f.daily, SteadyBytes: f.steady, KeptBytes: f.kept}
 	v.Problems = append(v.Problems, s.problems()...)
 	return c.json(v)
 }

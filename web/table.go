@@ -44,7 +44,7 @@ func table() []route {
 		{Method: "GET", Path: "/v1/streams", Action: auth.ListStreams, On: toAccount, Summary: "Streams that the caller may know of", Query: []param{{"prefix", "of the name"}, {"limit", "at most 1000"}, {"next", "of the answer before"}}, Answer: "Streams", Handle: listStreams},
 		{Method: "POST", Path: "/v1/streams", On: toSelf, Action: auth.CreateStream, Summary: "Create a stream, pulled from a camera or pushed to", Body: "NewStream", Answer: "Stream", Handle: createStream},
 		{Method: "GET", Path: one, Action: auth.DescribeStream, On: toStream, Summary: "One stream", Answer: "Stream", Handle: showStream},
-		{Method: "PATCH", Path: one, Action: auth.UpdateStream, On: toStream, Summary: "Change how long or how much is kept, the source or tags", Body: "StreamPatch", Answer: "Stream", Handle: changeStream},
+		{Method: "PATCH", Path: one, Action: auth.UpdateStream, On: toStream, Summary: "Change how long or how much is kept, the source or tags", Query: []param{{"preview", "true: change nothing, tell what video would be deleted (schema Preview)"}}, Body: "StreamPatch", Answer: "Stream", Handle: changeStream},
 		{Method: "DELETE", Path: one, Action: auth.DeleteStream, On: toStream, Summary: "Delete a stream and its recording", Handle: deleteStream},
 		{Method: "POST", Path: one + "/token", Action: auth.GetMedia, On: toStream, Summary: "Mint a short-lived media token", Body: "NewToken", Answer: "Token", Handle: mintToken},
 		{Method: "DELETE", Path: one + "/token", Action: auth.GetMedia, On: toStream, Summary: "Take a media token back before it expires, and end what it started", Body: "OldToken", Handle: revokeToken},

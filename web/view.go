@@ -101,9 +101,8 @@ func (s *Server) view(ctx context.Context, st streams.Stream) streamView {
 	if state.Producer != (streams.Producer{}) {
 		v.Producer = &producerView{Remote: state.Producer.Remote, Protocol: state.Producer.Protocol, Since: state.ProducerSince}
 	}
-	log := s.c.Hub.Log(st)
-	held := s.stored.get(ctx, st.ID, s.c.Clock.Now(), func() stored { return readStored(context.WithoutCancel(ctx), log) })
-	v.Bytes, v.FragmentCount = held.total.Bytes, held.total.Fragments
+	held := s.holds(ctx, st)
+	v.Bytes, v.FragmentCount, v.KeptBytes = held.total.Bytes, held.total.Fragments, held.total.Kept
 	v.First, v.Last = instant(held.first), instant(held.last)
 	return v
 }

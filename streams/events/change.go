@@ -42,9 +42,9 @@ func (j *Journal) Add(ctx context.Context, n New) (e Event, made bool, err error
 	if err := j.admit(s, e); err != nil {
 		return Event{}, false, err
 	}
-	inserted := false
-	done, err := j.write(ctx, func(tx *sql.Tx) error {
-		inserted, err = e.insert(tx)
+	inserted, row := false, e // a store that stalled may come to it when Add has returned
+	done, err := j.write(ctx, func(tx *sql.Tx) (err error) {
+		inserted, err = row.insert(tx)
 		return err
 	})
 	switch {
@@ -90,12 +90,12 @@ func (j *Journal) admit(s *shelf, e Event) error {
 	if _, gone := j.gone[e.Stream]; gone {
 		return streamGone(e.Stream)
 	}
-	if s.count+s.adding >= StreamMax {
+	if s.count+s.adding >= j.config.Most {
 		return fault.New(fault.Throttled, "add event", e.ID, fmt.Sprintf("the stream has %d events", s.count+s.adding)).
 			WithHint("delete some, or keep less: an event whose video has expired goes by itself").WithAfter(time.Minute)
 	}
 	if !e.KeptFrom.IsZero() {
-		if err := s.room(e.ID); err != nil {
+		if err := j.room(s, e.ID); err != nil {
 			return err
 		}
 		s.hold(e.ID, e.kept(), true)
@@ -106,8 +106,8 @@ func (j *Journal) admit(s *shelf, e Event) error {
 }
 
 // room refuses one more event that keeps video; it is under Journal.mu.
-func (s *shelf) room(id string) error {
-	if len(s.keeps) < KeepingMax {
+func (j *Journal) room(s *shelf, id string) error {
+	if len(s.keeps) < j.config.Keeping {
 		return nil
 	}
 	return fault.New(fault.Throttled, "keep video of event", id, fmt.Sprintf("%d events of the stream keep video already", len(s.keeps))).
@@ -226,7 +226,7 @@ func (j *Journal) replace(ctx context.Context, s *shelf, old, e Event) error {
 	before, after := old.keeps(now), e.keeps(now)
 	if after && !before {
 		j.mu.Lock()
-		err := s.room(e.ID)
+		err := j.room(s, e.ID)
 		if err == nil {
 			s.hold(e.ID, e.kept(), true)
 		}

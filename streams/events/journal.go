@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// writeMost is how long a change waits for the metadata store.
-	writeMost = 15 * time.Second
+	// writeUsual is how long a change waits for the metadata store.
+	writeUsual = 15 * time.Second
 	// pollUsual is how often Run looks for events that have ended or expired.
 	pollUsual = time.Minute
 )
@@ -45,6 +45,11 @@ type Config struct {
 	Rand    io.Reader        // crypto/rand
 	Logger  *slog.Logger     // discards
 	Poll    time.Duration    // a minute
+	// WriteMost is how long a change waits for the metadata store; 15 s.
+	WriteMost time.Duration
+	// Most is how many events a stream may have, Keeping how many of them may keep video;
+	// StreamMax and KeepingMax.
+	Most, Keeping int
 }
 
 // Journal is the events of all streams. What keeps video is held in memory too. All
@@ -85,6 +90,8 @@ func Open(ctx context.Context, c Config) (*Journal, error) {
 	c.Rand = cmp.Or(c.Rand, rand.Reader)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.Poll = cmp.Or(c.Poll, pollUsual)
+	c.WriteMost = cmp.Or(c.WriteMost, writeUsual)
+	c.Most, c.Keeping = cmp.Or(c.Most, StreamMax), cmp.Or(c.Keeping, KeepingMax)
 	j := &Journal{config: c, log: c.Logger, shelves: map[string]*shelf{}, gone: map[string]struct{}{}}
 	if err := j.load(ctx); err != nil {
 		return nil, fault.Wrap(fault.Internal, "open events", "", err)
@@ -185,7 +192,7 @@ func (s *shelf) hold(id string, k fragments.Keep, keep bool) {
 
 // write runs f in a transaction. done false with an error: the store may still come to it.
 func (j *Journal) write(ctx context.Context, f func(*sql.Tx) error) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeMost)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.config.WriteMost)
 	defer cancel()
 	err = j.config.Meta.Write(ctx, f)
 	return err == nil || ctx.Err() == nil, err
