@@ -3,11 +3,11 @@ import { html, useState } from '../lib.js';
 import { patch, remove, stream as path } from '../api.js';
 import { put, drop, toast, words } from '../store.js';
 import { go } from '../router.js';
-import { kept, bytes } from '../format.js';
+import { bytes } from '../format.js';
 import { Dialog, Confirm } from './dialog.js';
 import { Field, Seg } from './bits.js';
 import { SourceForm, tidy } from './sourceform.js';
-import { Retention, retentionOK, retentionValue } from './retention.js';
+import { RetentionDialog, keeps } from './retentiondialog.js';
 import { Ladder, useProbe } from './ladder.js';
 import { Push } from './push.js';
 import { PasswordDialog } from './password.js';
@@ -18,7 +18,6 @@ export function Edit({ stream, onClose, onSwitch }) {
   const first = stream.source ? { ...blank, ...stream.source, password: '' } : blank;
   const [kind, setKind] = useState(stream.source ? 'pull' : 'push');
   const [source, setSource] = useState(first);
-  const [keep, setKeep] = useState(kept(stream.retention).replace(/ /g, '') || stream.retention);
   const [tags, setTags] = useState(Object.entries(stream.tags || {}).map(([k, v]) => (v ? `${k}=${v}` : k)).join('\n'));
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
@@ -30,7 +29,6 @@ export function Edit({ stream, onClose, onSwitch }) {
     setError(null);
     try {
       const body = {};
-      if (retentionValue(keep) !== retentionValue(stream.retention)) body.retention = retentionValue(keep);
       if (kind === 'push' && stream.source) body.push = true;
       if (moved) { const { url, username, password, transport } = tidy(source); body.source = { url, username, transport, ...(password ? { password } : {}) }; }
       const t = readTags(tags);
@@ -39,13 +37,13 @@ export function Edit({ stream, onClose, onSwitch }) {
       onClose();
     } catch (err) { setError(err); setBusy(false); }
   };
-  const can = retentionOK(keep) && (kind === 'push' || source.url.trim()) && !busy;
+  const can = (kind === 'push' || source.url.trim()) && !busy;
   return html`<${Dialog} title=${`Edit ${stream.name}`} onClose=${onClose}><form onSubmit=${submit}>
     <${Seg} label="Where the video comes from" value=${kind} onChange=${setKind} options=${[['pull', 'Pull from a camera'], ['push', 'A camera pushes to us']]} />
     ${kind === 'pull' ? html`<${SourceForm} value=${source} onChange=${setSource} known=${stream.source?.password_set} />
       <div class="row" style=${{ marginTop: '10px' }}><button type="button" class="btn sm" disabled=${!source.url || check.busy} onClick=${() => check.run(probeBody(source))}>${check.busy ? 'Checking…' : 'Check it first'}</button>${stream.source?.password_set && !source.password && html`<span class="mut small">To check, type the password again.</span>`}</div>
       <${Ladder} check=${check} />` : html`<div style=${{ marginTop: '12px' }}><${Push} name=${stream.name} /></div>`}
-    <${Retention} value=${keep} onChange=${setKeep} bitrate=${stream.bitrate} />
+    <div class="f">Recordings are kept for</div><div class="row"><span>${keeps(stream)}</span>${onSwitch && html`<button type="button" class="btn sm" onClick=${() => onSwitch('retention')}>Change…</button>`}</div>
     <${Field} id="tags" label="Tags, one a line: floor=2" hint="The filter on the wall finds them."><textarea class="in mono" id="tags" rows="2" value=${tags} onInput=${(e) => setTags(e.currentTarget.value)}></textarea></${Field}>
     ${error && html`<p class="err" role="alert">${words(error)}</p>`}
     <div class="row" style=${{ marginTop: '16px' }}>${onSwitch && html`<button type="button" class="btn danger" onClick=${() => onSwitch('delete')}>Delete…</button>`}<span class="grow"></span><button type="button" class="btn" onClick=${onClose}>Cancel</button><button class="btn pri" disabled=${!can}>${busy ? 'Saving…' : 'Save'}</button></div>
@@ -81,4 +79,4 @@ export function Delete({ stream, onClose }) {
 export const PushDialog = ({ stream, onClose }) => html`<${Dialog} title=${`Send to ${stream.name}`} onClose=${onClose}><${Push} name=${stream.name} /></${Dialog}>`;
 
 /** By kind of dialog. */
-export const parts = { edit: Edit, push: PushDialog, delete: Delete, password: PasswordDialog };
+export const parts = { edit: Edit, push: PushDialog, delete: Delete, password: PasswordDialog, retention: RetentionDialog };

@@ -7,7 +7,7 @@ import { Time } from './bits.js';
 /** The address without anything secret. */
 export const shown = (url) => String(url || '').replace(/^(\w+:\/\/)[^/@]*@/, '$1•••@');
 
-export function Facts({ stream: s }) {
+export function Facts({ stream: s, onRetention }) {
   const first = instant(s.first);
   const last = instant(s.last);
   const per = s.fragment_count && Number.isFinite(first) && s.bytes ? s.bytes / s.fragment_count : 0;
@@ -18,7 +18,9 @@ export function Facts({ stream: s }) {
     ['Rate', s.live ? rate(s.bitrate) : '–'],
     ['Key frame every', s.key_interval ? span(s.key_interval * 1000) : '–'],
     ['Camera clock', s.clock_offset_ms == null ? 'not told' : offset(s.clock_offset_ms)],
-    ['Kept', `${kept(s.retention)} · ${bytes(s.bytes || 0)}`],
+    ['Kept', html`<button type="button" class="link" onClick=${onRetention}>${kept(s.retention)}${s.retention_bytes ? ` or ${bytes(s.retention_bytes)}` : ''}</button> · ${bytes(s.bytes || 0)}`],
+    ...(s.kept_bytes ? [['Of it for events', bytes(s.kept_bytes)]] : []),
+    ...(s.daily_bytes ? [['A day brings', bytes(s.daily_bytes)]] : []),
     ['Oldest', html`<${Time} at=${first}>${Number.isFinite(first) ? `${roughly(now.value - first)} ago` : 'nothing yet'}</${Time}>`],
     ['Newest', html`<${Time} at=${last}>${Number.isFinite(last) ? (s.live ? 'now' : when(last, now.value)) : 'nothing yet'}</${Time}>`],
     ['Fragments', `${count(s.fragment_count)}${per ? ` · ${bytes(per)}` : ''}`],

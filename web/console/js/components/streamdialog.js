@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from '../lib.js';
 import { toast } from '../store.js';
 
-/** The dialog that is open: kind is '', 'edit', 'push', 'delete' or 'password'. */
+/** The dialog that is open: kind is '', 'edit', 'retention', 'push', 'delete' or 'password'. */
 export function StreamDialog({ kind, stream, onClose, onSwitch }) {
   const [parts, setParts] = useState(null);
   useEffect(() => {

@@ -3,10 +3,11 @@ import { html, useEffect, useState } from '../lib.js';
 import { list, system, session, now, refresh, refreshSystem, streams, mayChange, streamsError } from '../store.js';
 import { status } from '../status.js';
 import { href } from '../router.js';
-import { bytes, span, rate, count, roughly, day, instant, hourMinute, plural, duration, kept } from '../format.js';
+import { bytes, span, rate, count, day, instant, hourMinute, plural, kept } from '../format.js';
 import { Dot, Failure, Skeleton, Time } from '../components/bits.js';
 import { StreamDialog } from '../components/streamdialog.js';
 import { fixes } from '../components/tile.js';
+import { DiskAlert, forecast } from '../components/forecast.js';
 import { usePolled } from './data.js';
 
 export default function Health() {
@@ -15,14 +16,14 @@ export default function Health() {
   const s = system.value;
   const all = list.value;
   const troubled = (all || []).map((x) => ({ x, st: status(x, now.value) })).filter((t) => t.st.tone === 'bad' || (t.st.tone === 'warn' && (t.x.state !== 'connecting' || now.value - instant(t.x.since) > 60e3))).sort((a, b) => (a.st.tone > b.st.tone ? 1 : -1));
-  const disk = s && forecast(s.disk, all || []);
+  const disk = forecast(s, all || []);
   const problems = s?.problems || [];
   const n = troubled.length + problems.length + (disk?.tone === 'ok' || !disk ? 0 : 1);
   return html`<div class="top"><h1>Health</h1>${(s || all) && html`<span class="chip"><${Dot} tone=${n ? 'warn' : 'ok'} />${n ? `${n} ${n === 1 ? 'thing needs' : 'things need'} you` : 'all is well'}</span>`}<span class="grow"></span><button type="button" class="btn" onClick=${refresh}>Refresh</button></div>
     <div class="inset">
     ${streamsError.value && html`<${Failure} what="The server's state could not be read" error=${streamsError.value} retry=${refresh} />`}
     ${problems.map((p) => html`<div class="card alert warn" key=${p}><${Dot} tone="warn" /><div><b>${p}</b></div></div>`)}
-    ${disk && disk.tone !== 'ok' && html`<div class=${`card alert ${disk.tone}`}><${Dot} tone=${disk.tone} /><div><b>${disk.title}</b><div class="mut">${disk.text}</div></div><a class="btn sm" href=${href('cameras')}>Look at retention</a></div>`}
+    <${DiskAlert} action=${all?.length > 0 && html`<button type="button" class="btn sm" onClick=${() => document.getElementById('kept')?.scrollIntoView()}>${mayChange.value ? 'Lower retention' : 'Look at retention'}</button>`} />
     ${troubled.map(({ x, st }) => html`<div class=${`card alert ${st.tone}`} key=${x.name}><${Dot} tone=${st.tone} /><div><b><a href=${href('cameras', x.name)}>${x.name}</a>: ${lower(st.title)}${since(x)}</b>${st.text && html`<div class="mut">${st.text}</div>`}</div>
       ${mayChange.value && st.fix && html`<button type="button" class="btn sm" onClick=${() => setDialog({ kind: fixes[st.fix][1], name: x.name })}>${fixes[st.fix][0]}</button>`}<a class="btn sm" href=${href('cameras', x.name)}>Watch</a></div>`)}
     ${!s && !all && html`<div class="g2">${[0, 1].map((i) => html`<div class="card pad stack" key=${i}><${Skeleton} width="40%" /><${Skeleton} height="90px" /></div>`)}</div>`}
@@ -31,39 +32,15 @@ export default function Health() {
       ${s?.disk?.total ? html`<${Disk} disk=${s.disk} all=${all || []} store=${s.store} f=${disk} />` : null}
       ${s && html`<${Server} s=${s} />`}
       ${s && html`<${Safety} s=${s} />`}
-    </div></div>
-    <${StreamDialog} kind=${dialog.kind} stream=${streams.value?.get(dialog.name)} onClose=${() => { setDialog({ kind: '', name: '' }); refreshSystem(); }} />`;
+    </div>
+    ${all?.length > 0 && html`<${Stored} all=${all} onRetention=${(x) => setDialog({ kind: 'retention', name: x.name })} />`}</div>
+    <${StreamDialog} kind=${dialog.kind} stream=${streams.value?.get(dialog.name)} onClose=${() => { setDialog({ kind: '', name: '' }); refreshSystem(); }} onSwitch=${(kind) => setDialog({ ...dialog, kind })} />`;
 }
 
 const lower = (t) => t[0].toLowerCase() + t.slice(1);
 function since(x) {
   const t = instant(x.since);
   return Number.isFinite(t) && x.state !== 'live' ? ` since ${now.value - t > 864e5 ? `${day(t)} ` : ''}${hourMinute(t)}` : '';
-}
-
-/** When the disk fills at today's rates, set against what was asked to be kept. */
-function forecast(d, all) {
-  if (!d?.total) return null;
-  const full = instant(d.full_at);
-  const used = Math.round(((d.total - d.free) / d.total) * 100);
-  const perDay = all.reduce((n, s) => n + (s.live ? s.bitrate || 0 : 0), 0) / 8 * 86400;
-  if (d.free / d.total < 0.03) return { tone: 'bad', title: 'The disk is all but full', text: `${bytes(d.free)} of ${bytes(d.total)} are free. The oldest video goes first; give more room or keep less.`, used, perDay };
-  if (!Number.isFinite(full)) return { tone: 'ok', title: 'The disk does not fill within a year', text: '', used, perDay };
-  const left = full - now.value;
-  const longer = all.filter((x) => wait(x) > left);
-  if (longer.length) {
-    const most = longer.reduce((a, b) => (duration(a.retention) > duration(b.retention) ? a : b));
-    return { tone: 'warn', title: `The disk fills in ${roughly(left)}, before the ${kept(most.retention)} you asked for`, text: `${used}% of ${bytes(d.total)} used, ${bytes(perDay)} a day from ${plural(all.filter((s) => s.live).length, 'camera')}. When it fills, the oldest video goes first.`, used, perDay, left };
-  }
-  return { tone: 'ok', title: `Room for ${roughly(left)} more`, text: '', used, perDay, left };
-}
-
-/** How much longer a stream grows before retention frees as much as it writes. */
-function wait(s) {
-  if (!s.live) return 0;
-  const keep = duration(s.retention) || 0;
-  const had = now.value - (instant(s.first) || now.value);
-  return Math.max(0, keep - had);
 }
 
 function Now({ all, s }) {
@@ -91,9 +68,24 @@ function Disk({ disk: d, all, store, f }) {
   const media = Math.min(100, (here / d.total) * 100);
   const others = Math.max(0, d.total - d.free - here);
   const other = (others / d.total) * 100;
+  const full = instant(d.full_at);
+  const rows = [['Video', bytes(video)], ...(d.kept_bytes ? [['Of it kept by events', bytes(d.kept_bytes)]] : []), ['Other files', bytes(others)], ['Free', `${bytes(d.free)} of ${bytes(d.total)}`],
+    ['A day brings', d.daily_bytes ? bytes(d.daily_bytes) : '–'], ...(d.steady_bytes ? [['Once every camera has its time', bytes(d.steady_bytes)]] : []),
+    ['Forecast', Number.isFinite(full) ? html`<span class="failed">full on <${Time} at=${full}>${day(full)}</${Time}></span>` : d.steady_bytes ? 'it does not fill' : 'not known yet'], ...(store ? [['Kept on', store]] : [])];
   return html`<div class="card pad"><h2 class="h">Disk</h2>
     <div class="meter" role="img" aria-label=${`${f.used}% of the disk is used`}><i style=${{ width: `${Math.max(media, 0.4)}%` }}></i><i class="other" style=${{ width: `${other}%` }}></i></div>
-    <dl class="kv"><dt>Video</dt><dd>${bytes(video)}</dd><dt>Other files</dt><dd>${bytes(others)}</dd><dt>Free</dt><dd>${bytes(d.free)} of ${bytes(d.total)}</dd><dt>A day brings</dt><dd>${f.perDay ? bytes(f.perDay) : '–'}</dd><dt>Forecast</dt><dd>${Number.isFinite(instant(d.full_at)) ? html`full on <${Time} at=${instant(d.full_at)}>${day(instant(d.full_at))}</${Time}>, before retention frees any` : 'not full within a year'}</dd>${store && html`<dt>Kept on</dt><dd>${store}</dd>`}</dl></div>`;
+    <dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd>${v}</dd>`)}</dl></div>`;
+}
+
+/** What each camera keeps, the largest first. */
+function Stored({ all, onRetention }) {
+  const [whole, setWhole] = useState(false);
+  const rows = [...all].sort((a, b) => (b.daily_bytes || 0) - (a.daily_bytes || 0) || (b.bytes || 0) - (a.bytes || 0));
+  const size = (n) => (n ? bytes(n) : '–');
+  return html`<div class="card" id="kept" style=${{ marginTop: '14px' }}><div class="pad row"><h2 class="h grow">What each camera keeps</h2></div>
+    <div class="scroll"><table><thead><tr><th>Camera</th><th class="num">Kept for</th><th class="num hidem">At most</th><th class="num">A day</th><th class="num">Stored</th><th class="num hidem">For events</th></tr></thead><tbody>
+    ${rows.slice(0, whole ? rows.length : 8).map((x) => html`<tr key=${x.name}><td><a href=${href('cameras', x.name)}>${x.name}</a></td><td class="num nw"><button type="button" class="link" aria-label=${`Retention of ${x.name}: ${kept(x.retention)}`} onClick=${() => onRetention(x)}>${kept(x.retention)}</button></td><td class="num nw hidem">${x.retention_bytes ? bytes(x.retention_bytes) : 'no limit'}</td><td class="num nw">${size(x.daily_bytes)}</td><td class="num nw">${size(x.bytes)}</td><td class="num nw hidem">${size(x.kept_bytes)}</td></tr>`)}</tbody></table></div>
+    ${rows.length > 8 && !whole && html`<div class="pad"><button type="button" class="btn sm" onClick=${() => setWhole(true)}>Show all ${rows.length}</button></div>`}</div>`;
 }
 
 function Server({ s }) {

@@ -8,6 +8,7 @@ import { Dot, Failure, Skeleton, Seg, Copy } from '../components/bits.js';
 import { LiveVideo } from '../components/video.js';
 import { Note } from '../components/tile.js';
 import { StreamDialog } from '../components/streamdialog.js';
+import { DiskAlert } from '../components/forecast.js';
 
 export default function Start() {
   const [dialog, setDialog] = useState('');
@@ -24,6 +25,7 @@ export default function Start() {
       <span class="mut hidem">signed in as ${who.name || who.role || 'admin'}${local ? ' · reachable from this machine only' : ''}</span></div>
     <div class="inset">
     ${streamsError.value && html`<${Failure} what="The list of cameras could not be read" error=${streamsError.value} retry=${refreshStreams} />`}
+    <${DiskAlert} action=${html`<a class="btn sm" href=${href('health')}>Look at it</a>`} />
     <div class="g2">
       <div class="card">
         ${!all && html`<div class="v sk"></div><div class="pad"><${Skeleton} width="60%" /></div>`}
@@ -41,7 +43,7 @@ export default function Start() {
         ${shown && html`<${Snippets} name=${shown.name} />`}
       </div>
     </div></div>
-    <${StreamDialog} kind=${dialog} stream=${shown && streams.value?.get(shown.name)} onClose=${() => setDialog('')} />`;
+    <${StreamDialog} kind=${dialog} stream=${shown && streams.value?.get(shown.name)} onClose=${() => setDialog('')} onSwitch=${setDialog} />`;
 }
 
 const Do = ({ title, text, action }) => html`<div class="card pad row" style=${{ flexWrap: 'nowrap' }}><div class="grow"><b>${title}</b><div class="mut">${text}</div></div>${action}</div>`;
