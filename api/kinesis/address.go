@@ -101,6 +101,9 @@ func (r *request) admit(p place) (*datastream.Stream, error) {
 	if err != nil {
 		return nil, streamNotFound(p.stream, p.account)
 	}
+	if err := r.pace(ofStream, p.account, p.region, p.stream); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

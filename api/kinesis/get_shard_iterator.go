@@ -28,6 +28,9 @@ func getShardIterator(r *request, in *shape.GetShardIteratorInput) (*shape.GetSh
 	if err != nil {
 		return nil, err
 	}
+	if err := r.paceShard(st, id, ""); err != nil && shard.Open() {
+		return nil, err
+	}
 	position, err := start.position(r, st, shard)
 	if err != nil {
 		return nil, err

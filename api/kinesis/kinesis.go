@@ -52,6 +52,9 @@ type Config struct {
 	SubscriptionLife time.Duration // of a SubscribeToShard answer
 	Heartbeat        time.Duration // longest silence of one
 	Takeover         time.Duration // how long a subscription is safe from the next one
+
+	// CallLimits refuses calls beyond the service's rates: false: as many as come.
+	CallLimits bool
 }
 
 // Server answers the service's requests, at POST / with X-Amz-Target. It is an
@@ -66,6 +69,8 @@ type Server struct {
 	puts       puts
 	metrics    *metrics
 	complaints complaints
+	rates      callRates
+	start      time.Time              // zero of the rates' clock
 	actions    map[string]auth.Action // by operation
 }
 
@@ -89,7 +94,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{c: c, subs: subscriptions{held: map[subscriptionKey]*subscription{}}, policies: policies{parsed: map[string]parsedPolicy{}},
-		actions: map[string]auth.Action{}}
+		actions: map[string]auth.Action{}, rates: callRates{on: c.CallLimits, full: map[bucketKey]time.Duration{}}, start: c.Clock.Now()}
 	for _, o := range shape.Model().Operations {
 		s.actions[o.Name] = auth.Action("kinesis:" + o.Name)
 	}
@@ -256,6 +261,9 @@ func kinded(err error) error {
 func with[I, O any](s *Server, name string, e effect, f func(*request, *I) (*O, error)) awsjson.Handler {
 	return awsjson.Handle(name, func(ctx context.Context, c *awsjson.Call, in *I) (*O, error) {
 		r := s.request(ctx, c)
+		if err := r.pace(ofAccount, r.Account, r.region, ""); err != nil {
+			return nil, err
+		}
 		out, err := f(r, in)
 		r.note(e, err)
 		return out, err
@@ -266,6 +274,9 @@ func with[I, O any](s *Server, name string, e effect, f func(*request, *I) (*O, 
 func void[I any](s *Server, name string, f func(*request, *I) error) awsjson.Handler {
 	return awsjson.HandleVoid(name, func(ctx context.Context, c *awsjson.Call, in *I) error {
 		r := s.request(ctx, c)
+		if err := r.pace(ofAccount, r.Account, r.region, ""); err != nil {
+			return err
+		}
 		err := f(r, in)
 		r.note(writes, err)
 		return err

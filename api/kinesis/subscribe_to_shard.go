@@ -51,6 +51,9 @@ func subscribeToShard(ctx context.Context, r *request, in *shape.SubscribeToShar
 	if err != nil {
 		return err
 	}
+	if err := r.paceShard(st, id, c.Name); err != nil {
+		return err
+	}
 	sub, err := r.s.subs.take(ctx, subscriptionKey{c.ARN(), id}, r.s.c.Clock.Now(), r.s.c.Takeover)
 	if err != nil {
 		return awsjson.NewError("ResourceInUseException", "Another active subscription exists for this consumer: %s:%s:%s:%s", st.Account(), st.Name(), id, c.Name)

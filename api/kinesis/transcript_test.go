@@ -88,6 +88,8 @@ func setup(t *testing.T, comment string) (o options) {
 		switch name, value, _ := strings.Cut(w, "="); name {
 		case "limits":
 			o.limits = true
+		case "rates":
+			o.kinesis.CallLimits = true
 		case "delay":
 			o.streams.StateDelay = must[time.Duration](t)(time.ParseDuration(value))
 		case "quota":

@@ -58,6 +58,7 @@ type config struct {
 
 	DataStreams struct {
 		ShardLimits string `yaml:"shard_limits"` // aws or off
+		CallLimits  string `yaml:"call_limits"`  // aws or off
 		ShardQuota  int    `yaml:"shard_quota"`
 		StateDelay  span   `yaml:"state_delay"`
 		Lanes       int    `yaml:"lanes"`
@@ -91,7 +92,7 @@ func defaults() config {
 	c.Storage.StallBudget = 512 << 20
 	c.Storage.SpoolLimit = 20e9
 	c.Storage.KeepAtLeast = span(time.Hour)
-	c.DataStreams.ShardLimits, c.DataStreams.ShardQuota = limitsAWS, datastream.DefaultShardLimit
+	c.DataStreams.ShardLimits, c.DataStreams.CallLimits, c.DataStreams.ShardQuota = limitsAWS, limitsOff, datastream.DefaultShardLimit
 	c.DataStreams.Lanes, c.DataStreams.Tail = 1, 64<<20
 	c.S3.Region = "us-east-1"
 	c.Agent.Endpoint, c.Agent.State, c.Agent.Pending = "http://"+c.HTTP, "penstock-agent", 32<<20
@@ -201,7 +202,7 @@ func overlayEnv(c *config, env func(string) (string, bool)) error {
 		"TLS_CERT": &c.TLS.Cert, "TLS_KEY": &c.TLS.Key, "ACME_EMAIL": &c.TLS.ACME.Email, "ACME_DIRECTORY": &c.TLS.ACME.Directory,
 		"S3_ENDPOINT": &c.S3.Endpoint, "S3_BUCKET": &c.S3.Bucket, "S3_PREFIX": &c.S3.Prefix, "S3_REGION": &c.S3.Region,
 		"AGENT_ENDPOINT": &c.Agent.Endpoint, "AGENT_ACCESS_KEY": &c.Agent.AccessKey, "AGENT_CA_FILE": &c.Agent.CAFile, "AGENT_STATE": &c.Agent.State,
-		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile, "SHARD_LIMITS": &c.DataStreams.ShardLimits,
+		"S3_ACCESS_KEY": &c.S3.AccessKey, "S3_CA_FILE": &c.S3.CAFile, "SHARD_LIMITS": &c.DataStreams.ShardLimits, "CALL_LIMITS": &c.DataStreams.CallLimits,
 	}
 	for name, field := range texts {
 		if v, ok := env("PENSTOCK_" + name); ok {

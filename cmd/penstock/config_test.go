@@ -117,6 +117,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"s3.bucket":            func(c *config) { c.S3.Endpoint = "http://x" },
 
 		"data_streams.shard_limits": func(c *config) { c.DataStreams.ShardLimits = "on" },
+		"data_streams.call_limits":  func(c *config) { c.DataStreams.CallLimits = "on" },
 		"data_streams.shard_quota":  func(c *config) { c.DataStreams.ShardQuota = 0 },
 		"data_streams.state_delay":  func(c *config) { c.DataStreams.StateDelay = span(time.Hour) },
 		"data_streams.lanes":        func(c *config) { c.DataStreams.Lanes = 0 },

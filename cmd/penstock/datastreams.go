@@ -10,7 +10,7 @@ import (
 	"penstock/streams/datastream"
 )
 
-// What shard_limits can be: as the service has them, or none.
+// What shard_limits and call_limits can be: as the service has them, or none.
 const (
 	limitsAWS = "aws"
 	limitsOff = "off"
@@ -40,7 +40,8 @@ func (d *daemon) openDataStreams(ctx context.Context) (err error) {
 
 // openKinesis opens the AWS door to data streams.
 func (d *daemon) openKinesis(ctx context.Context) (*kinesis.Server, error) {
-	return kinesis.New(ctx, kinesis.Config{Auth: d.auth, Catalogue: d.data, Logger: d.log.With("component", "kinesis"), Registerer: d.registry})
+	return kinesis.New(ctx, kinesis.Config{Auth: d.auth, Catalogue: d.data, Logger: d.log.With("component", "kinesis"), Registerer: d.registry,
+		CallLimits: d.c.DataStreams.CallLimits == limitsAWS})
 }
 
 // validateData names the first setting of data streams that cannot be.
@@ -48,6 +49,8 @@ func (c *config) validateData() error {
 	switch s := c.DataStreams; {
 	case s.ShardLimits != limitsAWS && s.ShardLimits != limitsOff:
 		return fmt.Errorf("data_streams.shard_limits %q: not aws or off", s.ShardLimits)
+	case s.CallLimits != limitsAWS && s.CallLimits != limitsOff:
+		return fmt.Errorf("data_streams.call_limits %q: not aws or off", s.CallLimits)
 	case s.ShardQuota < 1:
 		return fmt.Errorf("data_streams.shard_quota %d: less than 1", s.ShardQuota)
 	case s.Lanes < 1 || s.Lanes > 64:

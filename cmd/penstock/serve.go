@@ -21,7 +21,7 @@ type serveFlags struct {
 	config                                              string
 	data, http, rtsp, rtsps, publicURL, account, region string
 	mqtt, mqtts                                         string
-	shardLimits                                         string
+	shardLimits, callLimits                             string
 	allow                                               []string
 	demo                                                bool
 }
@@ -52,6 +52,7 @@ func serveCommand(t *terminal) *cobra.Command {
 	fl.StringVar(&f.account, "account", d.Account, "default account, 12 digits")
 	fl.StringVar(&f.region, "region", d.Region, "region that ARNs name")
 	fl.StringVar(&f.shardLimits, "shard-limits", d.DataStreams.ShardLimits, "throughput limits of the shards of provisioned data streams: aws or off")
+	fl.StringVar(&f.callLimits, "call-limits", d.DataStreams.CallLimits, "how often a second each call of the control plane of data streams may be made: aws or off")
 	fl.StringSliceVar(&f.allow, "allow-address", nil, "CIDR that cameras may be called in although it is loopback or link-local")
 	fl.BoolVar(&f.demo, "demo", false, "add a built-in camera and sensor")
 	return cmd
@@ -68,7 +69,7 @@ func (f *serveFlags) settle(cmd *cobra.Command, env func(string) (string, bool))
 		return c, err
 	}
 	for name, to := range map[string]*string{"data": &c.Data, "http": &c.HTTP, "rtsp": &c.RTSP, "rtsps": &c.RTSPS, "mqtt": &c.MQTT, "mqtts": &c.MQTTS, "public-url": &c.PublicURL, "account": &c.Account, "region": &c.Region,
-		"shard-limits": &c.DataStreams.ShardLimits} {
+		"shard-limits": &c.DataStreams.ShardLimits, "call-limits": &c.DataStreams.CallLimits} {
 		if fl := cmd.Flags().Lookup(name); fl != nil && fl.Changed {
 			*to = fl.Value.String()
 		}
