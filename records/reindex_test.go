@@ -71,6 +71,11 @@ func TestReindexMakesTheDatabaseAgain(t *testing.T) {
 	sum, err = Reindex(context.Background(), r.cfg, func(f Finding) { found = append(found, f) })
 	must(t, err)
 	t.Logf("%+v, %+v", sum, found)
+	sum, err = Verify(context.Background(), r.cfg, false, nil)
+	must(t, err)
+	if sum.Records != 360 || sum.Streams != 2 || sum.Damaged != 0 {
+		t.Errorf("before the next start: %+v", sum)
+	}
 	r.open()
 	if _, ok := r.store.Log("deleted"); ok {
 		t.Error("a deleted stream came back")

@@ -131,7 +131,8 @@ func (c *checking) marked(ctx context.Context, key string) bool {
 	return err == nil && n > 0
 }
 
-// lane reads all of a lane's batches and checks each entry.
+// lane reads all of a lane's batches and checks each entry. It counts the records that only
+// the lane has: after a reindex it holds some that are in segments too.
 func (c *checking) lane(ctx context.Context, o *owner) error {
 	for b, err := range o.lane.Replay(ctx, o.sealed) {
 		var d *storage.Damage
@@ -143,7 +144,7 @@ func (c *checking) lane(ctx context.Context, o *owner) error {
 			return err
 		}
 		if err := entries(b.Body, func(h *header, entry []byte) error {
-			if h.kind == kindRecords {
+			if l := c.s.logs[string(h.id)]; h.kind == kindRecords && l != nil && l.lane == o && b.LSN > l.born {
 				c.sum.Records += int64(h.count)
 			}
 			_, err := h.payloadOf(entry)
