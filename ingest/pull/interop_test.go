@@ -147,7 +147,7 @@ func TestCamerasOnAnotherRTSPLibrary(t *testing.T) {
 			}
 			r := start(t, Config{})
 			r.add("a", url, "", "", c.tp)
-			r.hub.wait(t, 15*time.Second, "60 samples", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count >= 60 })
+			r.hub.wait(t, "60 samples", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count >= 60 })
 			r.hub.mu.Lock()
 			defer r.hub.mu.Unlock()
 			compare(t, clip, r.hub.sessions[0])
@@ -171,7 +171,7 @@ func TestOddCamerasKeepTheirMedia(t *testing.T) {
 			s := cameras(t, camsim.ServerConfig{Material: clip, Faults: f})
 			r := start(t, Config{})
 			r.add("a", s.URL(0), "", "", streams.Auto)
-			r.hub.wait(t, 15*time.Second, "60 samples", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count >= 60 })
+			r.hub.wait(t, "60 samples", func() bool { return len(r.hub.sessions) == 1 && r.hub.sessions[0].count >= 60 })
 			r.hub.mu.Lock()
 			defer r.hub.mu.Unlock()
 			rec := r.hub.sessions[0]
@@ -194,7 +194,7 @@ func TestSessionThatBeginsBetweenKeyFrames(t *testing.T) {
 	s := cameras(t, camsim.ServerConfig{Material: shortClip(), Faults: camsim.Faults{MidGOP: true}})
 	r := start(t, Config{})
 	r.add("a", s.URL(0), "", "", streams.Auto)
-	r.hub.wait(t, 10*time.Second, "a key frame", func() bool {
+	r.hub.wait(t, "a key frame", func() bool {
 		if len(r.hub.sessions) != 1 {
 			return false
 		}

@@ -104,9 +104,9 @@ func TestThousandCamerasConnectAtOnce(t *testing.T) {
 	for i := range n {
 		r.add("cam"+strconv.Itoa(i), fmt.Sprintf("rtsp://%s/cam%d", addr, i), "u", "p", streams.Auto)
 	}
-	r.hub.wait(t, 30*time.Second, "a session each", func() bool { return len(r.hub.sessions) == n })
+	r.hub.wait(t, "a session each", func() bool { return len(r.hub.sessions) == n })
 	published := time.Since(began)
-	r.hub.wait(t, 30*time.Second, "media of each", func() bool {
+	r.hub.wait(t, "media of each", func() bool {
 		for _, s := range r.hub.sessions {
 			if s.count == 0 {
 				return false
