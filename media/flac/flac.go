@@ -47,9 +47,9 @@ func NewCoder(t media.Track) (*Coder, bool) {
 		return nil, false
 	}
 	c := &Coder{track: t, rate: g.SampleRate, channels: g.Channels, wasted: 3}
-	decode := alaw
+	decode := media.ALaw
 	if g.MuLaw {
-		decode, c.wasted = mulaw, 2
+		decode, c.wasted = media.MuLaw, 2
 	}
 	for i := range c.law {
 		c.law[i] = decode(byte(i)) >> c.wasted
@@ -159,27 +159,4 @@ const numberMax = 1<<31 - 1
 func (c *Coder) number(dts int64) uint64 {
 	scale, rate := int64(c.track.Timescale), int64(c.rate)
 	return uint64(dts/scale*rate+dts%scale*rate/scale) & numberMax
-}
-
-// alaw is the 16-bit value of an octet of A-law (ITU-T G.711 table 1): a multiple of 8.
-func alaw(b byte) int16 {
-	b ^= 0x55
-	v := int16(b&15)<<4 + 8
-	if e := b >> 4 & 7; e > 0 {
-		v = (v + 0x100) << (e - 1)
-	}
-	if b&0x80 == 0 {
-		return -v
-	}
-	return v
-}
-
-// mulaw is the 16-bit value of an octet of mu-law (ITU-T G.711 table 2): a multiple of 4.
-func mulaw(b byte) int16 {
-	b = ^b
-	v := (int16(b&15)<<3+0x84)<<(b>>4&7) - 0x84
-	if b&0x80 != 0 {
-		return -v
-	}
-	return v
 }
