@@ -36,8 +36,20 @@ func RequirePlayable(op string, tracks []media.Track) ([]media.Track, error) {
 	if len(keep) > 0 {
 		return keep, nil
 	}
-	return nil, fault.New(fault.Unavailable, op, "", "no browser plays "+Codecs(tracks)).
+	return nil, fault.New(fault.Invalid, op, "", "no browser plays "+Codecs(tracks)).
 		WithHint("set the camera to H.264 or H.265, or use the .mkv of a fragment")
+}
+
+// KeyTrack returns the video track of which there are key frames for browsers.
+// fault.Invalid: there is none.
+func KeyTrack(tracks []media.Track) (media.Track, error) {
+	for _, t := range Playable(tracks) {
+		if t.Codec.Kind() == media.Video {
+			return t, nil
+		}
+	}
+	return media.Track{}, fault.New(fault.Invalid, "find key frames", "", "no browser shows pictures of "+Codecs(tracks)).
+		WithHint("set the camera to H.264 or H.265, or use still.jpg")
 }
 
 // Codecs names the codecs of tracks for a person: "h264 and pcmu".

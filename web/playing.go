@@ -95,6 +95,18 @@ func vodPlaylist(c *call) error {
 	return c.s.c.HLS.ServeVOD(c.w, c.r, c.stream)
 }
 
+func masterPlaylist(c *call) error {
+	return c.s.c.HLS.ServeMaster(c.w, c.r, c.stream)
+}
+
+func keyPlaylist(c *call) error {
+	return c.s.c.HLS.ServeKeys(c.w, c.r, c.stream)
+}
+
+func showKey(c *call) error {
+	return c.s.c.Export.ServeKey(c.w, c.r, c.stream, c.r.PathValue("file"))
+}
+
 func showClip(c *call) error {
 	return c.s.c.Clip.ServeClip(c.w, c.r, c.stream)
 }

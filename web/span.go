@@ -9,6 +9,7 @@ import (
 	"penstock/internal/fault"
 	"penstock/internal/quantity"
 	"penstock/playback"
+	"penstock/playback/export"
 )
 
 // What the doors of package playback show when a request names no start. A media token
@@ -70,6 +71,14 @@ func liveSpan(c *call) (from, to time.Time, err error) {
 	return to.Add(-back), to, nil
 }
 
+// keysSpan is that of a playlist on demand where a window is named, else the live one's.
+func keysSpan(c *call) (from, to time.Time, err error) {
+	if q := c.r.URL.Query(); q.Has("start") || q.Has("end") {
+		return vodSpan(c)
+	}
+	return liveSpan(c)
+}
+
 // stillSpan is an instant. What is shown is the last frame before it, but not one from
 // before the token's span.
 func stillSpan(c *call) (from, to time.Time, err error) {
@@ -104,6 +113,19 @@ func fragmentSpan(c *call) (from, to time.Time, err error) {
 	if err != nil {
 		return from, to, err
 	}
+	return c.fragmentSpan(n)
+}
+
+// keySpan is fragmentSpan of a key frame's fragment.
+func keySpan(c *call) (from, to time.Time, err error) {
+	n, _, err := export.ParseKey(c.r.PathValue("file"))
+	if err != nil {
+		return from, to, err
+	}
+	return c.fragmentSpan(n)
+}
+
+func (c *call) fragmentSpan(n fragments.Number) (from, to time.Time, err error) {
 	at := time.UnixMicro(int64(n))
 	lo, _, _ := c.principal.Window()
 	if gap := lo.Sub(at); gap <= 0 || gap > fragmentLongest {

@@ -67,10 +67,7 @@ func (s *Server) ServeFragment(w http.ResponseWriter, r *http.Request, st stream
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	etag := `"` + file + `-` + r.URL.Query().Get("init") + `"`
-	log := s.c.Hub.Log(st)
-	f, err := log.Read(r.Context(), number)
+	f, err := s.c.Hub.Log(st).Read(r.Context(), number)
 	if err != nil {
 		return err
 	}
@@ -79,15 +76,21 @@ func (s *Server) ServeFragment(w http.ResponseWriter, r *http.Request, st stream
 		return err
 	}
 	s.c.Metrics.Requests.WithLabelValues("fragment").Inc()
-	h.Set("Content-Type", form.contentType)
-	h.Set("ETag", etag)
+	s.sendImmutable(w, r, f, file+"-"+r.URL.Query().Get("init"), form.contentType, data)
+	return nil
+}
+
+// sendImmutable answers with what never changes, made of f.
+func (s *Server) sendImmutable(w http.ResponseWriter, r *http.Request, f *fragments.Fragment, name, contentType string, data []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("ETag", `"`+name+`"`)
 	h.Set("Cache-Control", "private, max-age=86400, immutable")
 	h.Set("X-Penstock-Start", f.Start.UTC().Format(timeStyle))
 	h.Set("X-Penstock-End", f.End.UTC().Format(timeStyle))
 	// A server without deadlines (a test's recorder) sends without one.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendTimeout))
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
-	return nil
 }
 
 func writeInit(f *fragments.Fragment) ([]byte, error) {

@@ -57,6 +57,11 @@ func openTheatre(t *testing.T, rig *playtest.Rig, c Config) *theatre {
 		return s.ServeLiveFile(w, r, rig.Stream, r.PathValue("file"))
 	})
 	handle("GET /vod.m3u8", func(w http.ResponseWriter, r *http.Request) error { return s.ServeVOD(w, r, rig.Stream) })
+	handle("GET /iframes.m3u8", func(w http.ResponseWriter, r *http.Request) error { return s.ServeKeys(w, r, rig.Stream) })
+	handle("GET /master.m3u8", func(w http.ResponseWriter, r *http.Request) error { return s.ServeMaster(w, r, rig.Stream) })
+	handle("GET /keys/{file}", func(w http.ResponseWriter, r *http.Request) error {
+		return ex.ServeKey(w, r, rig.Stream, r.PathValue("file"))
+	})
 	handle("GET /fragments/{file}", func(w http.ResponseWriter, r *http.Request) error {
 		return ex.ServeFragment(w, r, rig.Stream, r.PathValue("file"))
 	})

@@ -162,18 +162,7 @@ func (w *window) breakFirst() {
 
 // renderPast writes the playlist with what is known of the time since d before the end.
 func (w *window) renderPast(b []byte, skip bool, d time.Duration) []byte {
-	list := w.past.segments
-	if end, ok := w.newest(); ok {
-		since := end.Add(-d)
-		first, _ := slices.BinarySearchFunc(list, since, func(s pastSegment, t time.Time) int { return s.start.Compare(t) })
-		list = list[first:]
-	}
-	breaks := w.breaks
-	for _, s := range list {
-		if s.breaks {
-			breaks -= min(breaks, 1)
-		}
-	}
+	list, breaks := w.pastOf(d)
 	skipped := 0
 	if skip {
 		skipped = w.skippable()
@@ -192,6 +181,23 @@ func (w *window) renderPast(b []byte, skip bool, d time.Duration) []byte {
 		b = s.append(b, &init)
 	}
 	return w.renderSegments(b, max(0, skipped-len(list)))
+}
+
+// pastOf is what of the past lies within d before the end, and the discontinuity sequence
+// of a playlist that begins with it.
+func (w *window) pastOf(d time.Duration) (list []pastSegment, breaks uint64) {
+	list, breaks = w.past.segments, w.breaks
+	if end, ok := w.newest(); ok {
+		since := end.Add(-d)
+		first, _ := slices.BinarySearchFunc(list, since, func(s pastSegment, t time.Time) int { return s.start.Compare(t) })
+		list = list[first:]
+	}
+	for _, s := range list {
+		if s.breaks {
+			breaks -= min(breaks, 1)
+		}
+	}
+	return list, breaks
 }
 
 // duration is that of all in the window.

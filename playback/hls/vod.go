@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"penstock/fragments"
-	"penstock/internal/fault"
 	"penstock/playback"
 	"penstock/streams"
 )
@@ -32,13 +31,37 @@ type survey struct {
 	first, last fragments.Head
 	target      int // seconds
 	tag         string
+	refused     error           // why nothing of a run can be played
+	left        map[uint32]bool // such runs
+}
+
+// runsLooked bounds the runs of a window that are asked for their codecs: a camera does
+// not change between pictures that browsers play and others all the time.
+const runsLooked = 16
+
+// leaves reports whether h is of a run that no browser plays; fresh: its first head.
+func (s *survey) leaves(ctx context.Context, log *fragments.Log, h fragments.Head, fresh bool, looked int) bool {
+	if !fresh || looked > runsLooked {
+		return s.left[h.Run]
+	}
+	f, err := log.ReadIndex(ctx, h.Number)
+	if err != nil {
+		return false // whoever asks for it hears why
+	}
+	if _, err := playback.RequirePlayable("play", f.Tracks); err != nil {
+		if s.left == nil {
+			s.left = map[uint32]bool{}
+		}
+		s.left[h.Run], s.refused = true, err
+	}
+	return s.left[h.Run]
 }
 
 // ServeVOD answers GET vod.m3u8?start&end with a playlist of the fragments that overlap
 // [start, end), whole: where start lies inside the first, EXT-X-START says how far in.
 // The text is written while the log is read, so its size does not matter to memory. It
 // revalidates by ETag: retention may take what it lists. Nothing recorded in the window
-// is fault.NotFound.
+// is fault.NotFound; nothing that a browser plays, as Motion JPEG, fault.Invalid.
 func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	began := s.c.Clock.Now()
 	start, end, err := playback.Window(r, began, vodSpan, s.c.Window)
@@ -50,9 +73,11 @@ func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Str
 	if err != nil {
 		return err
 	}
-	if found.count == 0 {
-		return fault.New(fault.NotFound, "play", st.Name, "nothing is recorded in that window").
-			WithHint("the timeline shows what there is")
+	switch {
+	case found.count == 0 && found.refused != nil:
+		return found.refused
+	case found.count == 0:
+		return nothingThere(st)
 	}
 	token := playback.Token(r)
 	h := w.Header()
@@ -102,9 +127,17 @@ func look(ctx context.Context, log *fragments.Log, start, end time.Time) (survey
 	var s survey
 	sum := fnv.New64a()
 	longest := time.Duration(0)
+	looked, run := 0, uint32(0)
 	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
 		if err != nil {
 			return s, err
+		}
+		fresh := looked == 0 || h.Run != run
+		if fresh {
+			looked, run = looked+1, h.Run
+		}
+		if s.leaves(ctx, log, h, fresh, looked) {
+			continue
 		}
 		if s.count == 0 {
 			s.first = h
@@ -146,6 +179,9 @@ func writeVOD(ctx context.Context, w *bufio.Writer, log *fragments.Log, found su
 		}
 		if h.Number > found.last.Number {
 			break // it came since the survey
+		}
+		if found.left[h.Run] {
+			continue
 		}
 		breaks := begun && playback.Breaks(prev, h)
 		b = appendStored(b, h, breaks, !begun || h.Run != prev.Run, token)
