@@ -5,7 +5,7 @@ import { Dialog } from './dialog.js';
 /** @type {[string, [string[], string][]][]} */
 const map = [
   ['Everywhere', [[['?'], 'this map'], [['Ctrl K', '⌘K'], 'go to a camera, data stream or page'], [['/'], 'search cameras'], [['Esc'], 'close, or clear the clip']]],
-  ['Watching', [[['Space', 'K'], 'play or pause'], [['J'], '10 s back'], [['L'], '10 s on'], [['←'], 'one frame back'], [['→'], 'one frame on'], [['G'], 'go live'], [['E', 'Shift E'], 'next event, event before'], [['N', 'Shift N'], 'next gap, gap before'], [['<', '>'], 'slower, faster'], [['M'], 'sound on or off'], [['F'], 'full screen'], [['S'], 'keep a snapshot']]],
+  ['Watching', [[['Space', 'K'], 'play or pause'], [['J'], '10 s back'], [['L'], '10 s on'], [['←'], 'one frame back'], [['→'], 'one frame on'], [['G'], 'go live'], [['E', 'Shift E'], 'next event, event before'], [['N', 'Shift N'], 'next gap, gap before'], [['<', '>'], 'slower, faster'], [['M'], 'sound on or off'], [['F'], 'full screen'], [['S'], 'keep a snapshot'], [['T'], 'talk to the camera']]],
   ['Timeline', [[['I'], 'mark where a clip starts'], [['O'], 'mark where it ends'], [['D'], 'download the clip'], [['P'], 'keep the clip from retention'], [['B'], 'mark what is shown now'], [['R'], 'record an event, or stop it'], [['+', '−'], 'zoom'], [['Shift ←', 'Shift →'], 'look earlier or later'], [['Shift drag'], 'mark a clip']]],
 ];
 

@@ -87,7 +87,7 @@ function CannotPlay({ stream, mime, at, live }) {
 }
 
 /** Buttons under the picture. */
-export function Controls({ player, stream, video, frame, clip, onClip, onSnapshot }) {
+export function Controls({ player, stream, video, frame, clip, onClip, onSnapshot, talking, onTalk }) {
   const live = player.mode.value === 'live';
   const playing = player.playing.value;
   const t = player.time.value;
@@ -102,6 +102,7 @@ export function Controls({ player, stream, video, frame, clip, onClip, onSnapsho
     <span class="mono time"><${Time} at=${t}>${stale ? `${day(t)} ` : ''}${clock(t, true)}</${Time}></span>
     <span class="grow"></span>
     ${audio && html`<button type="button" class="btn sm ico" aria-label=${player.muted.value ? 'Sound on' : 'Sound off'} aria-pressed=${!player.muted.value} disabled=${!!player.silent.value} onClick=${() => player.mute(!player.muted.value)}><${Icon} name=${player.muted.value ? 'mute' : 'sound'} /></button>`}
+    ${onTalk && html`<button type="button" class="btn sm" aria-pressed=${talking} title="through the camera's loudspeaker (T)" onClick=${onTalk}><${Icon} name="mic" />Talk</button>`}
     <button type="button" class=${`btn sm ${live && playing ? '' : 'pri'}`} aria-pressed=${live && playing} onClick=${() => player.live()}><${Dot} tone=${live && playing && stream.live && !outage.value ? 'ok' : 'off'} />${live && playing ? 'Live' : 'Go live'}</button>
     <button type="button" class="btn sm" onClick=${onSnapshot}>Snapshot</button>
     <button type="button" class="btn sm" aria-pressed=${!!clip} onClick=${onClip}>${clip ? `Clip ${span(clip.to - clip.from)} ↓` : 'Clip…'}</button>

@@ -14,6 +14,7 @@ import { Facts, Missing } from '../components/facts.js';
 import { Happenings } from '../components/happenings.js';
 import { EventDialog } from '../components/eventdialog.js';
 import { useMarking } from '../components/marking.js';
+import { TalkBar, useVoice } from '../components/talk.js';
 import { StreamDialog } from '../components/streamdialog.js';
 import { useKeys } from '../components/keys.js';
 import { StatusChip, Empty, Failure, Skeleton } from '../components/bits.js';
@@ -34,6 +35,8 @@ function Watch({ name, stream }) {
   const [player, setPlayer] = useState(null);
   const [clip, setClip] = useState(null);
   const [dialog, setDialog] = useState('');
+  const [talking, setTalking] = useState(false);
+  const voice = useVoice(stream);
   const events = useMemo(() => new Events(name), [name]);
   const detail = useMemo(() => new Coverage(name, (...a) => events.feed(...a)), [name]);
   const overview = useMemo(() => new Coverage(name, (...a) => { events.feed(...a); events.more.value = !a[4]; }), [name]);
@@ -115,7 +118,7 @@ function Watch({ name, stream }) {
     'shift+ArrowLeft': () => control.current?.pan(-(control.current.view.to - control.current.view.from) / 4),
     'shift+ArrowRight': () => control.current?.pan((control.current.view.to - control.current.view.from) / 4),
     i: () => mark('from'), o: () => mark('to'), d: download, g: () => player.live(), e: (x) => marking.next(x.shiftKey), n: (x) => nextGap(x.shiftKey),
-    b: marking.mark, r: marking.toggle, p: marking.keep, m: () => player.mute(!player.muted.value),
+    b: marking.mark, r: marking.toggle, p: marking.keep, t: () => voice && setTalking(!talking), m: () => player.mute(!player.muted.value),
     f: () => fullscreen(frame.current), s: snapshot, '<': () => faster(-1), '>': () => faster(1),
     '+': () => control.current?.zoom((control.current.view.to - control.current.view.from) / 2), '=': () => control.current?.zoom((control.current.view.to - control.current.view.from) / 2),
     '-': () => control.current?.zoom((control.current.view.to - control.current.view.from) * 2),
@@ -129,7 +132,8 @@ function Watch({ name, stream }) {
     <div class="sp">
       <div class="card flat">
         <${Stage} player=${player} stream=${stream} video=${video} frame=${frame} unplayable=${unplayable} onFix=${setDialog} />
-        ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} />
+        ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} talking=${talking} onTalk=${voice && (() => setTalking(!talking))} />
+        ${talking && html`<${TalkBar} name=${name} player=${player} onClose=${() => setTalking(false)} />`}
         <${TimelineView} player=${player} stream=${stream} detail=${detail} overview=${overview} events=${events} control=${control} clip=${clip} onClip=${setClip} onDownload=${download} onKeep=${mayMark() && marking.keep} onPick=${marking.go} />`}
       </div>
       <aside class="stack" aria-label="About this stream"><${Happenings} events=${events} overview=${overview} stream=${stream} onGo=${marking.goThere} onMark=${marking.mark} onRecord=${marking.record} onStop=${marking.stop} onEdit=${marking.edit} onAll=${marking.all} />
