@@ -44,20 +44,28 @@ func New(c Config) *Client {
 // Config.Wait, or until ctx ends. No answer is no error; a machine that cannot send
 // one is (Unavailable). URLs are left empty.
 func (c *Client) Discover(ctx context.Context) ([]Camera, error) {
+	found := &findings{seen: map[string]Camera{}}
+	if err := c.discover(ctx, found); err != nil {
+		return nil, err
+	}
+	return found.list(), nil
+}
+
+// discover adds to found until ctx ends, or Config.Wait is over.
+func (c *Client) discover(ctx context.Context, found *findings) error {
 	socks, err := c.sockets()
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "look for cameras", "", "no network to look in: "+err.Error()).
+		return fault.New(fault.Unavailable, "look for cameras", "", "no network to look in: "+err.Error()).
 			WithHint("enter the camera's address by hand; containers see no multicast unless they use the host's network")
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.conf.Wait)
 	defer cancel()
-	found := &findings{seen: map[string]Camera{}}
 	var wg sync.WaitGroup
 	for _, s := range socks {
 		wg.Go(func() { s.ask(ctx, found) })
 	}
 	wg.Wait()
-	return found.list(), nil
+	return nil
 }
 
 // socket is one place to probe from.
