@@ -29,6 +29,9 @@ const (
 	tick = time.Second
 	// figuresEvery is how often subscribers hear of a live stream whose state is the same.
 	figuresEvery = 5 * time.Second
+	// policiesEvery is how often the store is told of the retention of streams that nobody
+	// asked for since the start: their media expires too.
+	policiesEvery = time.Minute
 )
 
 // HubConfig says where media goes. Store is required; the zero value of the rest means
@@ -296,7 +299,8 @@ func (h *Hub) SetState(id string, status Status, reason string) {
 // which flushes their open fragments, and returns. Stop the doors first and the Store
 // afterwards.
 func (h *Hub) Run(ctx context.Context) error {
-	var sinceFigures time.Duration
+	var sinceFigures, sincePolicies time.Duration
+	h.policies()
 	for {
 		timer := h.clock.NewTimer(tick)
 		select {
@@ -306,11 +310,25 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
+		if sincePolicies += tick; sincePolicies >= policiesEvery {
+			h.policies()
+			sincePolicies = 0
+		}
 		sinceFigures += tick
 		h.watch(sinceFigures >= figuresEvery)
 		if sinceFigures >= figuresEvery {
 			sinceFigures = 0
 		}
+	}
+}
+
+// policies tells the store what to keep of each stream of the catalogue.
+func (h *Hub) policies() {
+	if h.config.Catalogue == nil {
+		return
+	}
+	for _, s := range h.config.Catalogue.All() {
+		h.Log(s)
 	}
 }
 

@@ -205,7 +205,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		HLS: watch.hls, Clip: watch.clip, Export: watch.export, Still: watch.still, Live: watch.live, Probe: in.prober, Discover: in.onvif, Talk: in.talk,
 		Logger: d.log.With("component", "web"), Gatherer: d.registry, Registerer: d.registry, TLS: d.tls.config(),
 		Version: version, Region: d.c.Region, Started: d.started, DataDir: d.dir, StoreName: d.storeName,
-		PublicURL: d.url, RTSPAddress: d.rtspAddr, LocalOnly: d.local, Demo: withDemo,
+		PublicURL: d.url, RTSPAddress: d.rtspAddr, LocalOnly: d.local, Demo: withDemo, Remote: d.c.S3.Endpoint != "",
 		Ready: d.ready, Problems: d.problems(), Audit: d.auditReader(),
 	})
 	if err != nil {

@@ -14,14 +14,16 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"penstock/internal/fault"
 	"penstock/internal/quantity"
 )
 
 func streamCommand(t *terminal) *cobra.Command {
 	c := &client{t: t}
-	cmd := &cobra.Command{Use: "stream", Short: "List, show, create and remove streams"}
+	cmd := &cobra.Command{Use: "stream", Short: "List, show, create, change and remove streams"}
 	c.bind(cmd)
 	var prefix string
+	var most bytesize
 	keep := duration("24h")
 	ls := &cobra.Command{Use: "ls", Short: "List streams", Args: cobra.NoArgs, Example: "  penstock stream ls --prefix gate- -o name", RunE: func(cmd *cobra.Command, _ []string) error {
 		docs, err := c.streams(cmd.Context(), prefix)
@@ -41,13 +43,61 @@ func streamCommand(t *terminal) *cobra.Command {
 		}}
 	create := &cobra.Command{Use: "create NAME", Short: "Create a stream to push to", Args: cobra.ExactArgs(1), Example: "  penstock stream create front-door --retention 30d",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.create(cmd.Context(), map[string]any{"name": args[0], "retention": string(keep)})
+			return c.create(cmd.Context(), map[string]any{"name": args[0], "retention": string(keep), "retention_bytes": int64(most)})
 		}}
 	create.Flags().Var(&keep, "retention", "how long media is kept, 1h to 3650d")
+	create.Flags().Var(&most, "retention-bytes", "how much of it at most, such as 500GiB (no bound)")
 	rm := &cobra.Command{Use: "rm NAME...", Short: "Delete streams and their recordings", Args: cobra.MinimumNArgs(1), Example: "  penstock stream rm front-door",
 		ValidArgsFunction: c.streamNames(0), RunE: c.remove}
-	cmd.AddCommand(ls, info, create, rm)
+	cmd.AddCommand(ls, info, create, c.setStream(), rm)
 	return cmd
+}
+
+// setStream changes what a stream keeps, or shows what that would delete.
+func (c *client) setStream() *cobra.Command {
+	var keep duration
+	var most bytesize
+	var dry bool
+	cmd := &cobra.Command{Use: "set NAME", Short: "Change how long and how much a stream keeps", Args: cobra.ExactArgs(1), ValidArgsFunction: c.streamNames(1),
+		Long: "Change how long and how much a stream keeps. What a shorter retention no longer covers is deleted at once, but for what\n" +
+			"events keep; --dry-run tells how much that is, and changes nothing.",
+		Example: "  penstock stream set front-door --retention 7d --retention-bytes 500GiB --dry-run\n  penstock stream set front-door --retention-bytes 0",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := map[string]any{}
+			if cmd.Flags().Changed("retention") {
+				body["retention"] = string(keep)
+			}
+			if cmd.Flags().Changed("retention-bytes") {
+				body["retention_bytes"] = int64(most)
+			}
+			if len(body) == 0 {
+				return usageError{fault.New(fault.Invalid, "change stream", args[0], "nothing is to be changed").WithHint("--retention 7d, --retention-bytes 500GiB")}
+			}
+			var d map[string]any
+			if dry {
+				if err := c.call(cmd.Context(), http.MethodPatch, streamPath(args[0]), url.Values{"preview": {"true"}}, body, &d); err != nil {
+					return err
+				}
+				d["name"] = args[0]
+				return c.t.result(previewHead, d, previewRow)
+			}
+			if err := c.call(cmd.Context(), http.MethodPatch, streamPath(args[0]), nil, body, &d); err != nil {
+				return err
+			}
+			return c.t.result(streamHead, d, streamRow)
+		}}
+	cmd.Flags().Var(&keep, "retention", "how long media is kept, 1h to 3650d")
+	cmd.Flags().Var(&most, "retention-bytes", "how much of it at most, such as 500GiB; 0: no bound")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "tell what would be deleted, and change nothing")
+	return cmd
+}
+
+var previewHead = []string{"name", "deletes", "fragments", "from", "to", "kept by events"}
+
+func previewRow(d map[string]any) []string {
+	lost, _ := d["delete"].(map[string]any)
+	return []string{text(d, "name"), quantity.Bytes(int64(number(lost, "bytes"))), text(lost, "fragments"), text(lost, "first"), text(lost, "last"),
+		quantity.Bytes(int64(number(d, "kept_bytes")))}
 }
 
 var streamHead = []string{"name", "state", "kept", "stored", "bitrate", "viewers", "reason"}

@@ -74,6 +74,12 @@ func TestEveryCommandRefusesWhatItDoesNotKnow(t *testing.T) {
 	refuse("clip", "x", "--start", "tomorrow")
 	refuse("snapshot", "x", "--at", "-3x")
 	refuse("stream", "create", "x", "--retention", "long")
+	refuse("stream", "set", "x")
+	refuse("stream", "set", "x", "--retention-bytes", "much")
+	refuse("event", "add", "x", "--data", "{")
+	refuse("event", "add", "x", "--open", "--end", "now")
+	refuse("event", "add", "x", "--before", "soon")
+	refuse("event", "set", "x", "y")
 	refuse("camera", "add", "x", "rtsp://x", "--transport", "pigeon")
 	refuse("key", "create", "--ttl", "-1h")
 }
@@ -110,6 +116,12 @@ func with(t *testing.T) []printed {
 		{[]string{"camera", "add", "camera-FORMAT", "rtsp://192.0.2.1/"}, "camera-name", false},
 		{[]string{"stream", "ls", "--prefix", "made-"}, "made-.*", true},
 		{[]string{"stream", "info", demoName}, demoName, false},
+		{[]string{"stream", "set", demoName, "--retention", "2d"}, demoName, false},
+		{[]string{"stream", "set", demoName, "--retention", "1h", "--dry-run"}, demoName, false},
+		{[]string{"event", "add", demoName, "--id", "ev-FORMAT", "--open", "--keep", "30d"}, "ev-name", false},
+		{[]string{"event", "end", demoName, "ev-FORMAT"}, "ev-name", false},
+		{[]string{"event", "set", demoName, "ev-FORMAT", "--keep", "forever"}, "ev-name", false},
+		{[]string{"event", "ls", demoName}, "ev-.*", true},
 		{[]string{"camera", "ls"}, "camera-.*", true},
 		{[]string{"watch", demoName, "--url"}, "http://127.*token=psm_.*", false},
 		{[]string{"clip", demoName, "--file", filepath.Join(at, "x.mp4")}, ".*x.mp4", false},
@@ -164,7 +176,7 @@ func TestEveryCommandHasEveryFormat(t *testing.T) {
 		switch name {
 		case "camera find", "camera test", "data tail", "watch", "doctor": // as things happen
 		case "serve", "agent": // a greeting and a log
-		case "stream rm", "camera rm", "data rm", "key rm", "context add", "context use", "context rm", "password set", "config check", "health", "consumer reset":
+		case "stream rm", "event rm", "camera rm", "data rm", "key rm", "context add", "context use", "context rm", "password set", "config check", "health", "consumer reset":
 		default:
 			if !seen[name] && !strings.HasPrefix(name, "completion ") {
 				t.Errorf("%s: nobody looks at what it prints", name)
