@@ -32,6 +32,7 @@ type hubRecord struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at each change
 	states   map[string]string
+	told     []string // all states, of all streams
 	sessions []*sessionRecord
 	refuse   error
 	discard  bool                     // count samples, keep none
@@ -104,7 +105,10 @@ func (h *hubRecord) Publish(_ context.Context, st streams.Stream, p streams.Prod
 }
 
 func (h *hubRecord) SetState(id string, status streams.Status, reason string) {
-	h.change(func() { h.states[id] = string(status) + ": " + reason })
+	h.change(func() {
+		h.states[id] = string(status) + ": " + reason
+		h.told = append(h.told, h.states[id])
+	})
 }
 
 func (s *sessionRecord) Write(m media.Sample) error {

@@ -208,8 +208,16 @@ func TestCameraThatDropsIsCalledBackAtOnce(t *testing.T) {
 			t.Errorf("session %d did not begin with the first key frame", i+1)
 		}
 	}
-	if best > 250*time.Millisecond { // the better of two: the machine may be shared
-		t.Errorf("media paused for %v: more than 5 %% of 5 s", best)
+	// It takes 30 ms on a machine of its own; on one that is shared, only the call that was
+	// put off says something about us.
+	if best > firstWait {
+		t.Errorf("media paused for %v: as long as before a second call", best)
+	}
+	for _, state := range r.hub.told {
+		if !strings.HasPrefix(state, string(streams.Connecting)) {
+			t.Errorf("the camera was not called at once: %q", r.hub.told)
+			break
+		}
 	}
 	if s.Plays() != 3 {
 		t.Errorf("%d sessions for 3 pieces of media", s.Plays())
