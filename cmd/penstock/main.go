@@ -41,7 +41,7 @@ func rootCommand(t *terminal) *cobra.Command {
 	root.SetErr(t.err)
 	t.bind(root)
 	root.AddCommand(serveCommand(t), doctorCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), contextCommand(t),
-		streamCommand(t), eventCommand(t), cameraCommand(t), watchCommand(t), snapshotCommand(t), clipCommand(t), dataCommand(t), consumerCommand(t), agentCommand(t),
+		streamCommand(t), eventCommand(t), cameraCommand(t), watchCommand(t), snapshotCommand(t), clipCommand(t), talkCommand(t), dataCommand(t), consumerCommand(t), agentCommand(t),
 		verifyCommand(t), reindexCommand(t), authCommand(t), auditCommand(t), configCommand(t), healthCommand(t), versionCommand(t))
 	group(root)
 	strict(root)

@@ -43,7 +43,7 @@ func strict(root *cobra.Command) {
 func group(root *cobra.Command) {
 	for _, g := range []struct{ title, commands string }{
 		{"The server:", "serve doctor health config verify reindex"},
-		{"Video:", "camera stream event watch snapshot clip"},
+		{"Video:", "camera stream event watch snapshot clip talk"},
 		{"Data records:", "data consumer agent"},
 		{"Who may do what:", "key password link auth audit"},
 	} {

@@ -123,6 +123,7 @@ func with(t *testing.T) []printed {
 		{[]string{"event", "set", demoName, "ev-FORMAT", "--keep", "forever"}, "ev-name", false},
 		{[]string{"event", "ls", demoName}, "ev-.*", true},
 		{[]string{"camera", "ls"}, "camera-.*", true},
+		{[]string{"talk", demoName}, "none", false},
 		{[]string{"watch", demoName, "--url"}, "http://127.*token=psm_.*", false},
 		{[]string{"clip", demoName, "--file", filepath.Join(at, "x.mp4")}, ".*x.mp4", false},
 		{[]string{"snapshot", demoName, "--file", filepath.Join(at, "x.jpg")}, ".*x.jpg", false},

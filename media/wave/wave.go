@@ -35,26 +35,21 @@ const (
 
 // Reader reads octets of G.711, one a sample. It is not for sharing.
 type Reader struct {
-	r    *bufio.Reader
-	step int            // bytes of one sample in the file
-	law  func(int) byte // of the bytes of one sample, little-endian
+	r      *bufio.Reader
+	format uint16
+	law    func(int) byte // makes an octet of one sample of the file
 }
 
 // NewReader reads the head of a WAV file: 16-bit PCM, A-law or mu-law. What is no WAV file
-// is taken for bare octets of mu-law. muLaw says what Read returns; false: A-law. Faults:
-// Invalid, with what to do.
-func NewReader(r io.Reader, muLaw bool) (*Reader, error) {
-	w := &Reader{r: bufio.NewReader(r)}
-	to := media.ToALaw
-	if muLaw {
-		to = media.ToMuLaw
-	}
+// is taken for bare octets of mu-law. Faults: Invalid, with what to do.
+func NewReader(r io.Reader) (*Reader, error) {
+	w := &Reader{r: bufio.NewReader(r), format: formatMuLaw}
+	w.As(true)
 	head, err := w.r.Peek(12)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if len(head) < 12 || string(head[:4]) != "RIFF" || string(head[8:]) != "WAVE" {
-		w.octets(formatMuLaw, muLaw, to)
 		return w, nil
 	}
 	if _, err := w.r.Discard(12); err != nil {
@@ -64,27 +59,29 @@ func NewReader(r io.Reader, muLaw bool) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if format == formatPCM {
-		w.step, w.law = 2, func(v int) byte { return to(int16(v)) }
-	} else {
-		w.octets(format, muLaw, to)
-	}
+	w.format = format
+	w.As(true)
 	if size > 0 && size < 0xffffffff { // 0 and -1: a program that wrote into a pipe did not know
 		w.r = bufio.NewReader(io.LimitReader(w.r, int64(size)))
 	}
 	return w, nil
 }
 
-// octets reads G.711, and translates it where the other law is asked for.
-func (w *Reader) octets(format uint16, muLaw bool, to func(int16) byte) {
-	w.step = 1
-	switch {
-	case format == formatMuLaw && !muLaw:
+// As says what Read returns from now on: mu-law, as it does without, or A-law.
+func (w *Reader) As(muLaw bool) {
+	to, same := media.ToALaw, uint16(formatALaw)
+	if muLaw {
+		to, same = media.ToMuLaw, formatMuLaw
+	}
+	switch w.format {
+	case same:
+		w.law = func(v int) byte { return byte(v) }
+	case formatMuLaw:
 		w.law = func(v int) byte { return to(media.MuLaw(byte(v))) }
-	case format == formatALaw && muLaw:
+	case formatALaw:
 		w.law = func(v int) byte { return to(media.ALaw(byte(v))) }
 	default:
-		w.law = func(v int) byte { return byte(v) }
+		w.law = func(v int) byte { return to(int16(v)) }
 	}
 }
 
@@ -145,9 +142,13 @@ func bad(text string) error {
 
 // Read reads octets of G.711; half a sample at the end is left out.
 func (w *Reader) Read(b []byte) (int, error) {
+	size := 1
+	if w.format == formatPCM {
+		size = 2
+	}
 	for n := range b {
 		v := 0
-		for i := range w.step {
+		for i := range size {
 			c, err := w.r.ReadByte()
 			if err != nil {
 				if n > 0 && errors.Is(err, io.EOF) {

@@ -37,6 +37,14 @@ func file(format, channels, width uint16, rate uint32, sound []byte, extra ...st
 	return append(b, sound...)
 }
 
+func open(b []byte, muLaw bool) (*Reader, error) {
+	r, err := NewReader(bytes.NewReader(b))
+	if err == nil {
+		r.As(muLaw)
+	}
+	return r, err
+}
+
 // tone is a second of 440 Hz.
 func tone() (pcm []byte) {
 	for i := range Rate {
@@ -73,7 +81,7 @@ func TestWhatCanBeSpoken(t *testing.T) {
 		"half a sample behind": {append(bytes.Clone(piped), 1), true, mu},
 		"nothing":              {nil, true, nil},
 	} {
-		r, err := NewReader(bytes.NewReader(c.in), c.muLaw)
+		r, err := open(c.in, c.muLaw)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -83,7 +91,7 @@ func TestWhatCanBeSpoken(t *testing.T) {
 		}
 	}
 	// From one law into the other and back, what is heard stays near.
-	r, err := NewReader(bytes.NewReader(mu), false)
+	r, err := open(mu, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +118,7 @@ func TestWhatCannotBeSpokenIsRefused(t *testing.T) {
 		"more than 64 chunks":     append([]byte("RIFF....WAVE"), bytes.Repeat([]byte("LIST\x00\x00\x00\x00"), 100)...),
 		"its format is cut short": []byte("RIFF....WAVEfmt \x04\x00\x00\x00abcd"),
 	} {
-		_, err := NewReader(bytes.NewReader(in), true)
+		_, err := open(in, true)
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), "ffmpeg") {
 			t.Errorf("got %v, want %q", err, want)
 		}
@@ -125,7 +133,7 @@ func TestFFmpegAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	for format, muLaw := range map[string]bool{"mulaw": true, "alaw": false} {
-		r, err := NewReader(bytes.NewReader(wav), muLaw)
+		r, err := open(wav, muLaw)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +173,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(file(formatExtensible, 1, 16, 8000, []byte{1, 2, 3, 4}), true)
 	f.Add([]byte("RIFF....WAVEfmt \x04\x00\x00\x00abcd"), true)
 	f.Fuzz(func(t *testing.T, b []byte, muLaw bool) {
-		r, err := NewReader(bytes.NewReader(b), muLaw)
+		r, err := open(b, muLaw)
 		if err != nil {
 			return
 		}
