@@ -94,10 +94,7 @@ func (l *Log) stretches(ctx context.Context, w window, v view, live []Head) ([]s
 			if p.last <= ix.trimmed || v.past && !v.sight.shows(int64(p.first), p.last) {
 				continue
 			}
-			if err := w.kept.each(ctx, p.first, d.chunk); err != nil {
-				return nil, err
-			}
-			if err := l.part(ctx, d, ix, p); err != nil {
+			if err := l.part(ctx, d, w.kept, ix, p); err != nil {
 				return nil, err
 			}
 		}
@@ -121,8 +118,11 @@ func (l *Log) stretches(ctx context.Context, w window, v view, live []Head) ([]s
 
 // part adds an hour, by its line in the directory unless something of it is kept that does
 // not stand there.
-func (l *Log) part(ctx context.Context, d *drawing, ix indexRow, p part) error {
+func (l *Log) part(ctx context.Context, d *drawing, kept *keptRows, ix indexRow, p part) error {
 	v := d.view
+	if err := kept.each(ctx, p.first, d.chunk); err != nil {
+		return err
+	}
 	if !v.past || !v.sight.keeps(int64(p.first), p.last) {
 		lines := p.stretches
 		if v.past && int64(p.first) < v.sight.horizon {
@@ -147,6 +147,9 @@ func (l *Log) part(ctx context.Context, d *drawing, ix indexRow, p part) error {
 	for _, r := range rows {
 		if r.last <= ix.trimmed {
 			continue
+		}
+		if err := kept.each(ctx, r.first, d.chunk); err != nil {
+			return err
 		}
 		if err := d.chunk(r); err != nil {
 			return err

@@ -88,10 +88,7 @@ func (s *selection) run(ctx context.Context) error {
 			if s.over || s.skips(p.first, p.last) {
 				continue
 			}
-			if err := w.kept.each(ctx, p.first, s.chunk); err != nil {
-				return err
-			}
-			if err := s.section(ctx, ix, p); err != nil {
+			if err := s.section(ctx, w.kept, ix, p); err != nil {
 				return err
 			}
 		}
@@ -119,7 +116,7 @@ func (s *selection) skips(first Number, last int64) bool {
 }
 
 // section yields an hour. One that cannot be read hides only itself.
-func (s *selection) section(ctx context.Context, ix indexRow, p part) error {
+func (s *selection) section(ctx context.Context, kept *keptRows, ix indexRow, p part) error {
 	rows, err := s.l.s.section(ctx, ix, p)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -139,6 +136,9 @@ func (s *selection) section(ctx context.Context, ix indexRow, p part) error {
 	for _, r := range rows {
 		if r.last <= ix.trimmed {
 			continue
+		}
+		if err := kept.each(ctx, r.first, s.chunk); err != nil {
+			return err
 		}
 		if err := s.chunk(r); err != nil {
 			return err

@@ -201,9 +201,6 @@ func (v *verifier) rows(ctx context.Context, stream string, fn func(listed) erro
 	stored := func(r chunkRow) error { return fn(listed{r, stream, stateStored}) }
 	for _, ix := range w.index {
 		for _, p := range ix.parts {
-			if err := w.kept.each(ctx, p.first, stored); err != nil {
-				return err
-			}
 			rows, err := v.s.section(ctx, ix, p)
 			if err != nil {
 				if ctx.Err() != nil {
@@ -218,7 +215,7 @@ func (v *verifier) rows(ctx context.Context, stream string, fn func(listed) erro
 				if r.last <= ix.trimmed {
 					continue
 				}
-				if err := stored(r); err != nil {
+				if err := errors.Join(w.kept.each(ctx, r.first, stored), stored(r)); err != nil {
 					return err
 				}
 			}
