@@ -33,6 +33,7 @@ type Authority struct {
 	deeds  *deeds
 
 	derived derivedKeys
+	proofs  proofs
 
 	reload sync.Mutex // one load at a time; taken before mu
 
@@ -200,6 +201,7 @@ func (a *Authority) touchAt(id, remote string, now time.Time) {
 	last, ok := a.used[id]
 	if !ok || last.from != remote {
 		last.from, last.remote = remote, hostOf(remote)
+		a.proofs.put(id, last.remote, now) // its mutex is always taken last
 	}
 	last.at = now
 	a.used[id] = last

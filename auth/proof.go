@@ -1,6 +1,10 @@
 package auth
 
-import "context"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 type proofKey struct{}
 
@@ -15,4 +19,36 @@ func proved(ctx context.Context) {
 	if f, ok := ctx.Value(proofKey{}).(func()); ok {
 		f()
 	}
+}
+
+// What is remembered of proofs: from where, and for how long after a key was first used anew
+// from there, its holder is believed to be the one who names it.
+const (
+	proofLife = time.Hour
+	proofsMax = 16_384
+)
+
+// proofs remembers where the holders of keys have lately proved right from. It is no
+// permission: it says whose bodies may wait in memory for their signature to be judged.
+type proofs struct {
+	mu   sync.Mutex
+	seen map[provedAt]time.Time
+}
+
+type provedAt struct{ id, host string }
+
+func (p *proofs) put(id, host string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen == nil || len(p.seen) >= proofsMax {
+		p.seen = map[provedAt]time.Time{} // whoever is still there proves it again in a moment
+	}
+	p.seen[provedAt{id, host}] = now
+}
+
+func (p *proofs) lately(id, host string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.seen[provedAt{id, host}]
+	return ok && now.Sub(at) < proofLife
 }

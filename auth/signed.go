@@ -32,7 +32,7 @@ func (a *Authority) SignedIn(ctx context.Context, r *http.Request, body []byte, 
 		return p, "", err
 	}
 	now := a.config.Clock.Now()
-	if err := a.verify(s, k, body, now); err != nil {
+	if err := a.verify(s, k, s.Payload(body), now); err != nil {
 		a.gauges.failed("sigv4")
 		return p, "", err
 	}
@@ -57,17 +57,29 @@ func (a *Authority) signer(ctx context.Context, r *http.Request) (*sigv4.Signatu
 }
 
 // Vouch says of a request whose body is not there yet whether its signature can be good: it
-// can be read and names a key that there is. The faults are those of Signed. It proves
-// nothing.
-func (a *Authority) Vouch(ctx context.Context, r *http.Request) error {
-	_, _, err := a.signer(ctx, r)
-	return err
+// can be read and names a key that there is. The faults are those of Signed. An id is no
+// secret, so that proves nothing; proved is what does: the client sends the hash of its body,
+// as signed, and the signature is good, whatever the body will be; or somebody at remote, an
+// address, has lately signed with that key.
+func (a *Authority) Vouch(ctx context.Context, r *http.Request, remote string) (proved bool, err error) {
+	s, k, err := a.signer(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	now := a.config.Clock.Now()
+	if payload := s.Declared(); payload != nil {
+		err := a.verify(s, k, payload, now)
+		if err == nil || !s.Presigned { // a URL may be signed with the hash of its body, too
+			return err == nil, err
+		}
+	}
+	host := hostOf(remote)
+	return host != "" && (k.LastRemote == host && now.Sub(k.LastUsed) < SessionIdle || a.proofs.lately(k.ID, host, now)), nil
 }
 
 // verify checks a signature with a key that was derived for an earlier request of the same
 // scope, or with a new one, which is kept once it has proved right: strangers fill nothing.
-func (a *Authority) verify(s *sigv4.Signature, k *key, body []byte, now time.Time) error {
-	payload := s.Payload(body)
+func (a *Authority) verify(s *sigv4.Signature, k *key, payload []string, now time.Time) error {
 	scope := signingScope{k.ID, k.secret, s.Day, s.Region, s.Service}
 	if known := a.derived.get(scope); known != nil {
 		return s.VerifyWith(known, payload, now)

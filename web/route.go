@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/auth"
+	"penstock/ingest/telemetry"
 	"penstock/internal/fault"
 	"penstock/streams"
 	"penstock/streams/datastream"
@@ -219,10 +220,26 @@ func (s *Server) identify(rt route, c *call) error {
 
 // signed finds the principal behind an AWS signature, which covers the body: it is read
 // here, within the row's bounds, and kept for the handler. What nobody we know can have
-// signed is not read.
+// signed is not read; what is not proved yet has a bound of its own.
 func (s *Server) signed(rt route, c *call, remote string) error {
-	if err := s.c.Auth.Vouch(c.r.Context(), c.r); err != nil {
+	vouch := func() (bool, error) { return s.c.Auth.Vouch(c.r.Context(), c.r, remote) }
+	proved, err := vouch()
+	if err != nil {
 		return err
+	}
+	if !proved {
+		most := int64(maxBody)
+		if rt.Large {
+			most = telemetry.BodyMax
+		}
+		leave, err := c.unproved(most, func() bool {
+			proved, err := vouch()
+			return err == nil && proved
+		})
+		if err != nil {
+			return err
+		}
+		defer leave()
 	}
 	body, err := c.body(rt)
 	if err != nil {
@@ -231,6 +248,19 @@ func (s *Server) signed(rt route, c *call, remote string) error {
 	c.principal, err = s.c.Auth.Signed(c.r.Context(), c.r, body, remote)
 	c.r.Body = io.NopCloser(bytes.NewReader(body))
 	return err
+}
+
+// unproved takes room for a body of at most so many bytes from somebody who is not proved
+// to be who they say, until leave is called.
+func (c *call) unproved(most int64, proved func() bool) (leave func(), err error) {
+	if n := c.r.ContentLength; n >= 0 {
+		most = min(most, n)
+	}
+	leave, ok := c.s.lobby.Enter(c.r.Context(), c.r.RemoteAddr, most, proved)
+	if !ok {
+		return nil, fault.New(fault.Throttled, "read request body", "", "too many bodies of callers who are not known yet")
+	}
+	return leave, nil
 }
 
 // body reads the whole body within the bounds of the row.

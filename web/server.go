@@ -34,6 +34,7 @@ import (
 	"penstock/internal/deadline"
 	"penstock/internal/fault"
 	"penstock/internal/host"
+	"penstock/internal/lobby"
 	"penstock/internal/turnstile"
 	"penstock/playback/clip"
 	"penstock/playback/export"
@@ -125,7 +126,8 @@ type Server struct {
 	bodies  *semaphore.Weighted // of records, in memory
 	tails   *semaphore.Weighted // shards that are followed
 	crowd   *crowd
-	nosniff []string // a header's value, shared by all answers: nobody writes it
+	lobby   *lobby.Lobby // of bodies whose senders are not proved
+	nosniff []string     // a header's value, shared by all answers: nobody writes it
 }
 
 // New checks c and prepares to serve; it opens nothing.
@@ -146,7 +148,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, future: &foresight{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), nosniff: []string{"nosniff"}}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, future: &foresight{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), lobby: lobby.New(lobby.Config{Clock: c.Clock}), nosniff: []string{"nosniff"}}
 	s.mux = s.mount(table())
 	return s, nil
 }

@@ -80,12 +80,17 @@ func signIn(c *call) error {
 			return err
 		}
 	}
+	leave, err := c.unproved(maxBody, func() bool { return false })
+	if err != nil {
+		return err
+	}
+	defer leave()
 	var body signInBody
 	if err := decode(c.w, c.r, &body); err != nil {
 		return err
 	}
+	leave() // before it waits for its turn to be checked
 	ctx, remote := c.r.Context(), remoteHost(c.r)
-	var err error
 	switch {
 	case body.Link != "":
 		c.principal, err = c.s.c.Auth.RedeemLink(ctx, body.Link, remote)

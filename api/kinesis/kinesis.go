@@ -150,13 +150,14 @@ func remoteOf(c *awsjson.Call) string {
 	return remote
 }
 
-// vouch says whether the key is there that a request names.
-func (s *Server) vouch(ctx context.Context, c *awsjson.Call) error {
-	err := s.c.Auth.Vouch(ctx, c.Request)
+// vouch says whether the key is there that a request names, and whether it is proved that
+// its holder sent it.
+func (s *Server) vouch(ctx context.Context, c *awsjson.Call) (proved bool, err error) {
+	proved, err = s.c.Auth.Vouch(ctx, c.Request, remoteOf(c))
 	if err != nil {
 		s.c.Auth.Note(ctx, auth.Principal{}, auth.Deed{Action: s.action(c), Remote: remoteOf(c), Err: err})
 	}
-	return err
+	return proved, err
 }
 
 // authenticate checks the signature over the whole body.

@@ -148,10 +148,12 @@ type Config struct {
 	// any such request may pass.
 	Authenticate func(ctx context.Context, c *Call, body []byte) (context.Context, error)
 	// Vouch says from the headers alone whether there is somebody who can have signed a
-	// request, before more of its body is kept than a stranger's may be: one of more than 64
-	// KiB, or any while bodies hold more than 64 MiB. An error is the answer; what comes of
-	// the body is thrown away. nil: whoever names all parts of a signature is believed.
-	Vouch func(ctx context.Context, c *Call) error
+	// request, and whether it is proved that they did, before more of its body is kept than a
+	// stranger's may be: one of more than 64 KiB, or any while bodies hold more than 64 MiB. An
+	// error is the answer; what comes of the body is thrown away. Bodies that are not proved
+	// share 64 MiB, half of it for one address, and wait for it for ten seconds: Vouch is asked
+	// again meanwhile. nil: whoever names all parts of a signature is believed.
+	Vouch func(ctx context.Context, c *Call) (proved bool, err error)
 	// Exception words an error of Vouch, Authenticate or of a handler that is no *Error. nil, or
 	// a nil answer: Internal.
 	Exception func(c *Call, err error) *Error

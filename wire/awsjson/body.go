@@ -57,6 +57,14 @@ func (p *pools) get(n int) []byte {
 	return make([]byte, 0, sizeOf(class))
 }
 
+// roomOf is the capacity of what get returns for n bytes.
+func roomOf(n int) int {
+	if class := classOf(max(n, 1)-1) + 1; class <= 2*(bufferMax-bufferMin) {
+		return sizeOf(class)
+	}
+	return n
+}
+
 // put takes back a buffer of get, or one that grew out of it. The pools hold a buffer by
 // its first byte, whose class says the rest: a slice would be allocated anew each time.
 func (p *pools) put(b []byte) {
@@ -114,8 +122,12 @@ type strangerError struct{ error }
 // room takes n bytes of the budget for the body.
 func (x *exchange) room(n int) error {
 	if !x.vouched && (n > strangerMost || x.r.ContentLength > strangerMost || x.budget.held.Load()+int64(n) > strangersMost) {
-		if err := x.vouch(); err != nil {
+		proved, err := x.vouch()
+		if err != nil {
 			return &strangerError{err}
+		}
+		if !proved && !x.enter() {
+			return errBudget
 		}
 		x.vouched = true
 	}
@@ -123,6 +135,20 @@ func (x *exchange) room(n int) error {
 		return errBudget
 	}
 	return nil
+}
+
+// enter takes room for the whole body, with what growing to it takes, among those that are
+// not proved.
+func (x *exchange) enter() (ok bool) {
+	n := x.r.ContentLength
+	if n < 0 {
+		n = x.config.MaxBody
+	}
+	x.leave, ok = x.lobby.Enter(x.r.Context(), x.r.RemoteAddr, n+n/8, func() bool {
+		proved, err := x.vouch()
+		return err == nil && proved
+	})
+	return ok
 }
 
 // readBody reads the body into a buffer of the pools. Memory follows what has arrived,
@@ -136,20 +162,18 @@ func (x *exchange) readBody() ([]byte, error) {
 	if r.ContentLength > 0 {
 		first = int(min(r.ContentLength+1, strangerMost)) // one more, to read the end without growing
 	}
-	b := s.pools.get(first)
-	if err := x.room(cap(b)); err != nil {
-		s.pools.put(b)
-		return nil, err
+	if err := x.room(roomOf(first)); err != nil {
+		return nil, err // without a buffer: it may have waited
 	}
+	b := s.pools.get(first)
 	for {
 		if len(b) == cap(b) {
-			bigger := s.pools.get(s.nextSize(r, cap(b)))
-			if err := x.room(cap(bigger)); err != nil {
-				s.pools.put(bigger)
+			next := s.nextSize(r, cap(b))
+			if err := x.room(roomOf(next)); err != nil {
 				s.release(b)
 				return nil, err
 			}
-			bigger = append(bigger, b...)
+			bigger := append(s.pools.get(next), b...)
 			s.release(b)
 			b = bigger
 		}

@@ -17,6 +17,7 @@ import (
 	crand "crypto/rand"
 
 	"penstock/internal/deadline"
+	"penstock/internal/lobby"
 )
 
 // bodyMax and budgetMax are the defaults of Config.MaxBody and Config.Budget.
@@ -45,6 +46,7 @@ type Server struct {
 	services map[string]map[string]*operation
 	pools    pools
 	budget   budget
+	lobby    *lobby.Lobby // of those who named a key that there is
 	readers  sync.Pool
 	spare    sync.Pool // exchanges that nobody uses
 
@@ -64,7 +66,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.Rand = cmp.Or(c.Rand, crand.Reader)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	s := &Server{config: c, services: make(map[string]map[string]*operation), budget: budget{most: c.Budget}}
+	s := &Server{config: c, services: make(map[string]map[string]*operation), budget: budget{most: c.Budget}, lobby: lobby.New(lobby.Config{})}
 	for i := range c.Services {
 		ops, err := c.Services[i].check()
 		if err != nil {
@@ -97,8 +99,9 @@ type exchange struct {
 	coral bool           // answer in the old application/json form
 	conn  *deadline.Conn // where nobody looks out for a client that leaves; may be nil
 
-	vouched bool // the signer that the headers name exists
-	lent    int  // bytes of the budget that a Reader's arena takes
+	vouched bool   // the signer that the headers name exists, and is proved or in the lobby
+	leave   func() // the lobby; nil: not in there
+	lent    int    // bytes of the budget that a Reader's arena takes
 
 	answered bool // the status is sent
 }
@@ -135,6 +138,7 @@ func (x *exchange) done() {
 		x.release(x.body)
 	}
 	x.budget.give(x.lent)
+	x.proved()
 	x.out.Took = x.config.Now().Sub(x.start)
 	x.conn.Answered(x.out.Took < briefly)
 	if x.config.Observe != nil {
@@ -223,15 +227,24 @@ func (x *exchange) judge(content, service, name string) {
 	}
 }
 
-// vouch asks whether there is somebody who can have signed the request.
-func (x *exchange) vouch() error {
+// vouch asks whether there is somebody who can have signed the request, and whether it is
+// proved that they did.
+func (x *exchange) vouch() (proved bool, err error) {
 	if e := unsigned(x.r); e != nil {
-		return e
+		return false, e
 	}
 	if x.config.Vouch == nil {
-		return nil
+		return true, nil
 	}
 	return x.config.Vouch(x.r.Context(), &x.call)
+}
+
+// proved leaves the lobby: the signature has been judged.
+func (x *exchange) proved() {
+	if x.leave != nil {
+		x.leave()
+		x.leave = nil
+	}
 }
 
 // valid reports whether the body is one object of its format, without decoding it.
@@ -270,6 +283,7 @@ func (x *exchange) dispatch() {
 			return
 		}
 		ctx = signed
+		x.proved()
 	}
 	x.decode(ctx)
 }

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 const mebi = 1 << 20
@@ -36,12 +38,12 @@ func (w *watched) Read(p []byte) (int, error) {
 func TestWhatStrangersSendIsNotKept(t *testing.T) {
 	asked := 0
 	s := toyServer(t, func(c *Config) {
-		c.Vouch = func(_ context.Context, call *Call) error {
+		c.Vouch = func(_ context.Context, call *Call) (bool, error) {
 			asked++
 			if call.Request.Header.Get("Authorization") != "AWS4-HMAC-SHA256 Credential=known, SignedHeaders=b, Signature=c" {
-				return NewError("UnrecognizedClientException", "who?")
+				return false, NewError("UnrecognizedClientException", "who?")
 			}
-			return nil
+			return false, nil
 		}
 	})
 	const unknown = "AWS4-HMAC-SHA256 Credential=unknown, SignedHeaders=b, Signature=c"
@@ -145,5 +147,87 @@ func TestWhoSendsTooMuchHearsOfIt(t *testing.T) {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Error(answer.Status)
+	}
+}
+
+// stuck is a body of which so many bytes come at once, and the rest when end is closed.
+type stuck struct {
+	first, rest int
+	end         <-chan struct{}
+}
+
+// Read gives spaces.
+func (s *stuck) Read(p []byte) (int, error) {
+	if s.first == 0 {
+		<-s.end
+		s.first, s.rest = s.rest, 0
+	}
+	n := min(len(p), s.first)
+	if s.first -= n; n == 0 {
+		return 0, io.EOF
+	}
+	for i := range n {
+		p[i] = ' '
+	}
+	return n, nil
+}
+
+// TestWhoeverNamesAKeyHoldsLittle has a hundred callers from ten addresses name a key that
+// there is, and send large bodies that do not end: until a signature is judged an id is all
+// that they have shown.
+func TestWhoeverNamesAKeyHoldsLittle(t *testing.T) {
+	for _, declared := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			proved := func(c *Call) bool { return c.Request.Header.Get("X-Proved") != "" }
+			s := toyServer(t, func(c *Config) {
+				c.Vouch = func(_ context.Context, call *Call) (bool, error) { return proved(call), nil }
+				c.Authenticate = func(ctx context.Context, call *Call, _ []byte) (context.Context, error) {
+					if !proved(call) {
+						return ctx, NewError("InvalidSignatureException", "no")
+					}
+					return ctx, nil
+				}
+			})
+			ask := func(i, size int, body io.Reader, head string) *httptest.ResponseRecorder {
+				r := httptest.NewRequest(http.MethodPost, "/", body)
+				r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i%10)
+				if r.ContentLength = -1; declared {
+					r.ContentLength = int64(size)
+				}
+				r.Header.Set("X-Amz-Target", "Toy_20260101.Nothing")
+				r.Header.Set("Content-Type", TypeJSON)
+				r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=known, SignedHeaders=b, Signature=c")
+				r.Header.Set("X-Amz-Date", "20260101T000000Z")
+				r.Header.Set(head, "yes")
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, r)
+				return w
+			}
+			end := make(chan struct{})
+			answers := make(chan int, 100)
+			const size = 15 * mebi
+			for i := range 100 {
+				go func() { answers <- ask(i, size, &stuck{12 * mebi, size - 12*mebi, end}, "X-None").Code }()
+			}
+			synctest.Wait()
+			held := s.budget.held.Load()
+			if most := int64(64+64+32) * mebi; held > most || held < 30*mebi {
+				t.Errorf("%d MiB of unproved bodies are held", held/mebi)
+			}
+			for i := range 16 { // real clients, meanwhile, also from those addresses
+				if w := ask(i, 10*mebi, strings.NewReader("{"+strings.Repeat(" ", 10*mebi-2)+"}"), "X-Proved"); w.Code != http.StatusOK {
+					t.Errorf("who is proved hears %d %s", w.Code, w.Body)
+				}
+			}
+			time.Sleep(time.Minute) // who waited for room has given up
+			close(end)
+			refused := map[int]int{}
+			for range 100 {
+				refused[<-answers]++
+			}
+			if refused[http.StatusServiceUnavailable] < 90 || refused[http.StatusOK] > 0 || s.budget.held.Load() != 0 || s.lobby.Inside() != 0 {
+				t.Errorf("answers %v; %d bytes held, %d in the lobby", refused, s.budget.held.Load(), s.lobby.Inside())
+			}
+		})
 	}
 }

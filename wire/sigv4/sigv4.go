@@ -306,6 +306,21 @@ func (s *Signature) Payload(body []byte) []string {
 	return s.accepted[:1:1]
 }
 
+// Declared lists the payload hashes that the signature can be checked with before there is a
+// body; nil when the client says none. Whoever signed one of them has the secret; whether the
+// body is the one that was signed is then Payload's to say.
+func (s *Signature) Declared() []string {
+	switch {
+	case s.Presigned && s.PayloadHash != "":
+		return []string{Unsigned, s.PayloadHash}
+	case s.Presigned:
+		return []string{Unsigned}
+	case s.PayloadHash != "":
+		return []string{s.PayloadHash}
+	}
+	return nil
+}
+
 // canonicalQuery sorts the parameters and encodes them anew, without the signature.
 func canonicalQuery(raw string) string {
 	if raw == "" {
