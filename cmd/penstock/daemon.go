@@ -288,8 +288,12 @@ func (d *daemon) problems() []func() string {
 			return d.rtsp.Notice()
 		},
 		func() string {
-			if since := d.store.Status().FullSince; !since.IsZero() {
+			st := d.store.Status()
+			if since := st.FullSince; !since.IsZero() {
 				what := "the oldest video is deleted to make room. Add space, or shorten retention."
+				if st.FullKept > 0 {
+					what = "all video is deleted but what events keep, " + quantity.Bytes(st.FullKept) + ". Add space, or delete some of these events."
+				}
 				if d.c.S3.Endpoint != "" {
 					what = "new video waits in memory until uploads to the S3 store have made room. Add space, or see why the store is slow."
 				}
