@@ -1,7 +1,10 @@
 package records
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,4 +63,59 @@ func TestAClockThatLeapsAheadAndBackTakesNoRecords(t *testing.T) {
 	clock.advance(50 * time.Hour)
 	passed.Add(int64(50 * time.Hour))
 	r.holds(l, 0)
+}
+
+// TestRecordsThatArriveInTheFutureAreReadAndSealed puts while the clock is ahead and after
+// it was set right: readers learn how far they are, marks do not go back, the lane is sealed
+// by time, and the log says once what is going on.
+func TestRecordsThatArriveInTheFutureAreReadAndSealed(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	ctx := context.Background()
+	var out bytes.Buffer
+	r, clock, _ := timed(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
+	l := r.create("s1", 1)
+	clock.advance(year)
+	ahead := clock.Now()
+	first := put(t, l, "a", "b")
+	before, err := l.Mark(0, Position{index: 3})
+	must(t, err)
+	clock.advance(-year)
+	last := put(t, l, "c")
+	var page Page
+	must(t, l.Read(ctx, 0, Position{}, 1, 0, &page))
+	if page.Behind <= 0 || page.Behind > time.Hour {
+		t.Errorf("one of three was read: %v behind", page.Behind)
+	}
+	must(t, l.Read(ctx, 0, page.Next, 0, 0, &page))
+	if page.Behind != 0 || len(page.Records) != 2 {
+		t.Errorf("at the tip: %d records, %v behind", len(page.Records), page.Behind)
+	}
+	if after, err := l.Mark(0, page.Next); err != nil || after.Compare(before) <= 0 || after.Compare(last[0].Seq) <= 0 {
+		t.Errorf("the mark went from %v to %v (%v)", before, after, err)
+	}
+	for _, p := range append(first, last...) {
+		if !l.Given(p.Seq) {
+			t.Errorf("%v was given", p.Seq)
+		}
+	}
+	end := last[0].Seq
+	if l.Given(newSeq(end.created(), 0, end.Index()+1, end.second())) || l.Given(newSeq(end.created()+1, 0, 1, end.second())) || l.Given(newSeq(end.created(), 1, 1, end.second())) {
+		t.Error("a number that nobody got is taken for one")
+	}
+	if !l.Reached(0, ahead) || l.Reached(0, ahead.Add(time.Minute)) || l.Reached(1, ahead) {
+		t.Error("the shard is not where its newest record is")
+	}
+	o := r.store.lanes[0]
+	if o.toSeal(clock.Now()) != 0 {
+		t.Error("it is sealed at once")
+	}
+	clock.advance(r.store.cfg.SealAfter)
+	if o.toSeal(clock.Now()) == 0 {
+		t.Error("it is not sealed when it is time")
+	}
+	must(t, r.store.sweep(ctx))
+	must(t, r.store.sweep(ctx))
+	if n := strings.Count(out.String(), "put while the clock was ahead"); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
 }

@@ -23,6 +23,7 @@ type Log struct {
 	encrypted atomic.Bool
 	secret    atomic.Bool // some record in the lane is encrypted: so will its segment be
 	deleted   atomic.Bool
+	warned    atomic.Bool  // warnAhead has spoken
 	floor     atomic.Int64 // ms: what arrived before is gone for ever
 	saved     atomic.Int64 // the floor that Meta knows
 	kept      atomic.Int64 // the retention when it was last asked for

@@ -46,6 +46,28 @@ func (l *Log) At(_ context.Context, id ShardID, from From) (Position, error) {
 	return Position{}, fault.New(fault.Invalid, "find position", l.id, fmt.Sprintf("there is no way %d to begin", from.Kind))
 }
 
+// Given reports whether s is the number of a record of the stream, or ends one of its shards:
+// such a number is not of the future, whatever the clock says.
+func (l *Log) Given(s Seq) bool {
+	if s.Version() != 2 {
+		return false
+	}
+	sh, err := l.find("find number", s.Shard())
+	return err == nil && s.created() == sh.created && s.Index() > 0 && l.given(sh, s)
+}
+
+// Reached reports whether a record of the shard arrived at t or later: t is then not in the
+// future of its readers, whatever the clock says.
+func (l *Log) Reached(id ShardID, t time.Time) bool {
+	sh, err := l.find("find time", id)
+	if err != nil {
+		return false
+	}
+	sh.rmu.Lock()
+	defer sh.rmu.Unlock()
+	return sh.newest > 0 && sh.last >= t.UnixMilli()
+}
+
 // given reports whether s can have been told to a client: it is not ahead of the newest
 // record, nor of those that damage took, or it is the one that the shard ends with.
 func (l *Log) given(sh *shard, s Seq) bool {
@@ -115,13 +137,16 @@ func (l *Log) finish(r *reading, now time.Time) {
 	sh.rmu.Lock()
 	next, at := page.Next, max(page.Next.at, r.horizon)
 	more := sh.has(Position{next.index, at})
-	newest, closed := sh.newest, sh.closed
+	newest, last, closed := sh.newest, sh.last, sh.closed
 	sh.rmu.Unlock()
+	if t := msTime(last); t.After(now) {
+		now = t // the clock was ahead when it was put, or the shard's parent had just closed
+	}
 	switch {
 	case more && len(page.Records) > 0:
-		page.Behind = now.Sub(page.Records[len(page.Records)-1].Arrival)
+		page.Behind = max(time.Millisecond, now.Sub(page.Records[len(page.Records)-1].Arrival)) // 0 would say that nothing follows
 	case more:
-		page.Behind = max(0, now.Sub(time.UnixMilli(at)))
+		page.Behind = max(time.Millisecond, now.Sub(time.UnixMilli(at)))
 	case closed != 0:
 		page.Ended = true
 		page.Behind = now.Sub(time.UnixMilli(closed))
@@ -385,6 +410,9 @@ func (l *Log) Mark(id ShardID, p Position) (Seq, error) {
 	if err != nil {
 		return Seq{}, err
 	}
+	sh.rmu.Lock()
+	last := sh.last / 1000
+	sh.rmu.Unlock()
 	now := l.store.cfg.Clock.Now().Unix()
-	return newSeq(sh.created, id, max(p.index, 1)-1, max(now, sh.created)).mark(), nil
+	return newSeq(sh.created, id, max(p.index, 1)-1, max(now, sh.created, last)).mark(), nil
 }

@@ -70,6 +70,9 @@ func (o *owner) sealLoop(ctx context.Context) {
 func (o *owner) toSeal(now time.Time) storage.LSN {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.oldest.After(now) { // the clock was set back
+		o.oldest = now
+	}
 	if len(o.marks) == 0 && !o.oldest.IsZero() && now.Sub(o.oldest) >= o.store.cfg.SealAfter {
 		o.mark()
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/storage/expiry"
 )
 
 // sweepEvery is how often retention is looked after. Readers do not wait for it.
@@ -80,6 +81,7 @@ func (l *Log) saveFloor(ctx context.Context) error {
 // expire forgets the segments and the closed shards whose time is over.
 func (l *Log) expire(ctx context.Context) error {
 	h := l.horizon()
+	l.warnAhead(l.store.cfg.Clock.Now())
 	if l.floor.Load() != l.saved.Load() {
 		if err := l.saveFloor(ctx); err != nil {
 			return err
@@ -100,6 +102,20 @@ func (l *Log) expire(ctx context.Context) error {
 		l.store.met.segments.WithLabelValues("expired").Add(float64(len(over)))
 	}
 	return l.forget(ctx, h)
+}
+
+// warnAhead tells, once, that records arrive in the future: the clock was ahead.
+func (l *Log) warnAhead(now time.Time) {
+	newest := int64(0)
+	for _, sh := range l.view.Load().shards {
+		sh.rmu.Lock()
+		newest = max(newest, sh.last)
+		sh.rmu.Unlock()
+	}
+	if t := msTime(newest); t.Sub(now) > expiry.LeapMost && !l.warned.Swap(true) {
+		l.store.cfg.Logger.Warn("records were put while the clock was ahead, and what follows them arrives no earlier", "stream", l.id, "until", t,
+			"hint", "nothing is lost or out of order, but these records are kept for longer; those of a new stream are not")
+	}
 }
 
 // drop marks segments as deleted and takes them from the readers.

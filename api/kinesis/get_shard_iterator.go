@@ -13,7 +13,16 @@ import (
 // getShardIterator is KDS GetShardIterator.
 func getShardIterator(r *request, in *shape.GetShardIteratorInput) (*shape.GetShardIteratorOutput, error) {
 	start := starting{in.ShardIteratorType, in.StartingSequenceNumber, in.Timestamp}
-	if err := start.check(r.s.c.Clock.Now()); err != nil {
+	reached := func() bool {
+		id, bad := records.ParseShardID(in.ShardId)
+		p, err := r.locate(in.StreamName, in.StreamARN, in.StreamId)
+		if err != nil || bad != nil {
+			return false
+		}
+		st, _, err := r.shard(p, id)
+		return err == nil && st.Reached(id, in.Timestamp)
+	}
+	if err := start.check(r.s.c.Clock.Now(), reached); err != nil {
 		return nil, err
 	}
 	p, err := r.locate(in.StreamName, in.StreamARN, in.StreamId)
@@ -62,8 +71,10 @@ type starting struct {
 	at       time.Time
 }
 
-// check refuses what does not go together.
-func (s starting) check(now time.Time) error {
+// check refuses what does not go together. reached is asked about a time that the clock has
+// not come to: a record may have arrived then, because the clock was ahead, or the shard's
+// parent had just ended.
+func (s starting) check(now time.Time, reached func() bool) error {
 	const must = "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified "
 	switch numbered := s.kind == "AT_SEQUENCE_NUMBER" || s.kind == "AFTER_SEQUENCE_NUMBER"; {
 	case numbered && s.sequence == "":
@@ -73,7 +84,7 @@ func (s starting) check(now time.Time) error {
 	case s.kind != "AT_TIMESTAMP":
 	case s.at.IsZero():
 		return invalidArgument("Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.")
-	case s.at.After(now):
+	case s.at.After(now) && !reached():
 		return invalidArgument("The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d",
 			s.at.UnixMilli(), now.UnixMilli())
 	}

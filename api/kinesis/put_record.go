@@ -27,7 +27,8 @@ func putRecord(r *request, in *shape.PutRecordInput) (*put, error) {
 	if n, most := len(in.Data)+len(in.PartitionKey), st.Info().MaxRecord; n > most {
 		return nil, tooBig("data", most)
 	}
-	if _, err := st.Log(); err != nil {
+	log, err := st.Log()
+	if err != nil {
 		return nil, streamNotFound(st.Name(), st.Account())
 	}
 	b := r.s.puts.get(1)
@@ -41,9 +42,10 @@ func putRecord(r *request, in *shape.PutRecordInput) (*put, error) {
 	}
 	if in.SequenceNumberForOrdering != "" {
 		// Numbers of a shard rise with time: any that is not of the future is passed, but one
-		// of this shard that no record has got yet.
+		// of this shard that no record has got yet. What a record got is no future, though the
+		// clock is behind it: a shard begins in the second after its parent's end.
 		seq, err := records.ParseSeq(in.SequenceNumberForOrdering)
-		if err != nil || seq.Version() == 0 || seq.Time().After(r.s.c.Clock.Now()) {
+		if err != nil || seq.Version() == 0 || seq.Time().After(r.s.c.Clock.Now()) && !log.Given(seq) {
 			return nil, disorder()
 		}
 		b.in[0].After = seq

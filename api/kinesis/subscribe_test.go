@@ -40,7 +40,7 @@ type reader struct {
 func (r *rig) subscribe(client http.RoundTripper, as auth.Issued, consumer, shard, position string) *reader {
 	r.t.Helper()
 	body := fmt.Sprintf(`{"ConsumerARN":%q,"ShardId":%q,"StartingPosition":%s}`, consumer, shard, position)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	r.t.Cleanup(cancel)
 	answer, err := client.RoundTrip(r.request(ctx, as, "SubscribeToShard", jsonType, []byte(body)))
 	if err != nil {

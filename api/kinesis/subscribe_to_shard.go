@@ -32,7 +32,11 @@ func subscribeToShard(ctx context.Context, r *request, in *shape.SubscribeToShar
 			c.Name, c.Created.Unix(), st.Name(), st.Account())
 	}
 	start := starting{in.StartingPosition.Type, in.StartingPosition.SequenceNumber, in.StartingPosition.Timestamp}
-	if err := start.check(r.s.c.Clock.Now()); err != nil {
+	reached := func() bool {
+		id, err := records.ParseShardID(in.ShardId)
+		return err == nil && st.Reached(id, in.StartingPosition.Timestamp)
+	}
+	if err := start.check(r.s.c.Clock.Now(), reached); err != nil {
 		return err
 	}
 	id, err := records.ParseShardID(in.ShardId)

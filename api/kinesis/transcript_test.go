@@ -125,7 +125,7 @@ func (s *script) step(name string) bool {
 
 // settle waits until a stream and its consumers are in no state of passage.
 func (s *script) settle(stream string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	st, err := s.data.Get(ctx, testAccount, testRegion, stream)
 	if err != nil {

@@ -31,7 +31,10 @@ type today struct {
 // caller holds s.mu.
 func (s *Stream) again(op string, times *[]int64, most int, what string) error {
 	now := s.c.c.Clock.Now()
-	list := slices.DeleteFunc(slices.Clone(*times), func(at int64) bool { return now.Unix()-at >= 24*60*60 })
+	list := slices.DeleteFunc(slices.Clone(*times), func(at int64) bool {
+		ago := now.Unix() - at
+		return ago >= 24*60*60 || ago < -60*60 // the clock was ahead then
+	})
 	if len(list) >= most && !s.c.c.NoLimits {
 		return fault.New(fault.Throttled, op, s.name, fmt.Sprintf("%s %d times in the last 24 hours", what, most))
 	}

@@ -18,7 +18,7 @@ func TestWhoLeavesDoesNotKeepAChangeFromBeingDone(t *testing.T) {
 	for i := range 12 {
 		s := r.create(New{Name: fmt.Sprint("s", i), Shards: 1})
 		_ = s.Split(gone, 0, records.HashKey{Lo: 100})
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if err := s.Settled(ctx); err != nil {
 			t.Fatalf("the stream is %s: %v", s.Info().Status, err)
 		}

@@ -27,7 +27,7 @@ type peaks []peak
 // with returns p with what a look at now asks for, and whether that says anything new.
 func (p peaks) with(now time.Time, shards int) (peaks, bool) {
 	day := now.Unix() / (24 * 60 * 60)
-	if n := len(p); n > 0 && day <= p[n-1].Day { // the clock may have been set back
+	if n := len(p); n > 0 && (day == p[n-1].Day || day == p[n-1].Day-1) { // the clock may have been corrected
 		if shards <= p[n-1].Shards {
 			return p, false
 		}

@@ -59,10 +59,13 @@ func TestPeaks(t *testing.T) {
 	if p, _ = p.with(now.AddDate(5, 0, 0), 4); p.most() != 32 || len(p) != 2 {
 		t.Fatal("after a leap of years:", p)
 	}
-	if p, _ = p.with(now, 5); p.most() != 32 || len(p) != 2 || p[1].Shards != 5 {
+	if p, _ = p.with(now.AddDate(5, 0, -1), 5); p.most() != 32 || len(p) != 2 || p[1].Shards != 5 {
+		t.Fatal("corrected over midnight:", p)
+	}
+	if p, _ = p.with(now, 4); p.most() != 32 || len(p) != 3 {
 		t.Fatal("set back:", p)
 	}
-	for range peakDays - 1 {
+	for range peakDays - 2 {
 		now = now.AddDate(10, 0, 0)
 		if p, _ = p.with(now, 4); p.most() != 32 {
 			t.Fatalf("forgotten after %d days", len(p))
@@ -71,6 +74,21 @@ func TestPeaks(t *testing.T) {
 	if p, _ = p.with(now.AddDate(10, 0, 0), 4); p.most() != 5 || len(p) != peakDays+1 {
 		t.Fatal(p)
 	}
+}
+
+// TestAChangeMadeWhileTheClockWasAheadCountsNoLonger makes the changes of a day in a year to
+// come, and goes on when the clock is right again.
+func TestAChangeMadeWhileTheClockWasAheadCountsNoLonger(t *testing.T) {
+	clock := newClock()
+	r := newRig(t, Config{Clock: clock, ScaleEvery: -1})
+	s := r.create(New{Name: "s", Shards: 1})
+	const year = 365 * 24 * time.Hour
+	clock.Add(year)
+	for range dayKeys {
+		r.must(s.Encrypt(context.Background(), "alias/k"))
+	}
+	clock.Add(-year)
+	r.must(s.Encrypt(context.Background(), "alias/k"))
 }
 
 // look looks once at s, as scaleLoop does; it saw bytes and records a second in each shard.

@@ -141,6 +141,12 @@ func (s *Stream) At(ctx context.Context, shard records.ShardID, from records.Fro
 	return log.At(ctx, shard, from)
 }
 
+// Reached reports whether a record of the shard arrived at t or later.
+func (s *Stream) Reached(shard records.ShardID, t time.Time) bool {
+	log := s.records.Load()
+	return log != nil && log.Reached(shard, t)
+}
+
 // Read fills page from p on, without limits of throughput: for the tail of our own doors,
 // and for registered consumers, which have their own.
 func (s *Stream) Read(ctx context.Context, shard records.ShardID, p records.Position, limit, maxBytes int, page *records.Page) error {
