@@ -141,8 +141,8 @@ func TestHoldsEndWithTheKey(t *testing.T) {
 			for _, ctx := range []context.Context{held, media} {
 				select {
 				case <-ctx.Done():
-				case <-time.After(5 * time.Second):
-					t.Fatal("not ended within 5 s")
+				case <-time.After(time.Minute):
+					t.Fatal("not ended within a minute")
 				}
 				if err := context.Cause(ctx); !fault.Is(err, fault.Denied) {
 					t.Errorf("cause %v", err)

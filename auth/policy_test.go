@@ -170,7 +170,7 @@ func TestGlobIsNotExponential(t *testing.T) {
 	if glob(strings.Repeat("*a", 500)+"b", strings.Repeat("a", 1000)) {
 		t.Error("matched")
 	}
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > time.Minute {
 		t.Errorf("took %v", d)
 	}
 }

@@ -22,7 +22,7 @@ func TestBeforeFindsTheNewestHoweverFarBack(t *testing.T) {
 	for heads[gap].Start.Before(playtest.Epoch.Add(time.Hour)) {
 		gap++
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for name, c := range map[string]struct {
 		at   time.Time

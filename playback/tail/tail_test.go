@@ -100,7 +100,7 @@ func follow(t *testing.T, c Config) *live {
 
 func (l *live) wait(n int) []string {
 	l.t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		l.mu.Lock()
 		got := slices.Clone(l.got)

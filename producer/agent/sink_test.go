@@ -113,7 +113,7 @@ func (s *sink) got(stream string) []string {
 // wait waits until ok is true of what the stream holds.
 func (s *sink) wait(t *testing.T, stream string, what string, ok func([]string) bool) []string {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		got := s.got(stream)
 		if ok(got) {

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/internal/fault"
+	"penstock/internal/host/hosttest"
 	"penstock/internal/secret"
 	"penstock/storage"
 	"penstock/storage/retry"
@@ -257,7 +258,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 	}
 	progress := func() {
 		t.Helper()
-		deadline := time.After(60 * time.Second)
+		deadline := time.After(2 * time.Minute)
 		for range 2 * cap(stored) { // half of them may be from before
 			select {
 			case <-stored:
@@ -311,13 +312,13 @@ func TestAFrozenServerIsGivenUpInTime(t *testing.T) {
 	}
 	srv.Freeze()
 	defer srv.Thaw()
-	began := time.Now()
+	pulse, began := hosttest.Feel(t), time.Now()
 	_, err = io.ReadAll(r)
 	storagetest.Want(t, "reading", err, fault.Unavailable)
 	r.Close()
 	err = b.Put(t.Context(), "other", bytes.NewReader(make([]byte, 8<<20)), 8<<20)
 	storagetest.Want(t, "Put", err, fault.Unavailable)
-	if took := time.Since(began); took > 10*time.Second {
+	if took := pulse.Took(began); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
