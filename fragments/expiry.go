@@ -9,9 +9,6 @@ import (
 	"penstock/storage/expiry"
 )
 
-// expirySaved is how old what Meta knows of the time to expire by may get.
-const expirySaved = 10 * time.Minute
-
 // beginExpiry goes on from the time that media went by before.
 func (s *Store) beginExpiry(ctx context.Context) error {
 	var last int64
@@ -23,25 +20,18 @@ func (s *Store) beginExpiry(ctx context.Context) error {
 	if last > 0 {
 		at = micro(last)
 	}
-	s.expiredAt.Store(last)
 	s.expiry = expiry.New(expiry.Config{What: "recordings", Clock: s.cfg.Clock, Logger: s.cfg.Logger, Passed: s.cfg.passed}, at)
 	return nil
 }
 
-// saveExpiry writes down what time media goes by, when it is not what is known of it.
+// saveExpiry writes down what time media goes by.
 func (s *Store) saveExpiry(ctx context.Context) error {
-	said := s.expiry.Now().UnixMicro()
-	if d := said - s.expiredAt.Load(); d >= 0 && d < expirySaved.Microseconds() {
-		return nil
-	}
-	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT OR REPLACE INTO fragments_state (name, value) VALUES ('expired', ?)", said)
-		return err
+	return s.expiry.Save(func(at time.Time) error {
+		return s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
+			_, err := tx.Exec("INSERT OR REPLACE INTO fragments_state (name, value) VALUES ('expired', ?)", at.UnixMicro())
+			return err
+		})
 	})
-	if err == nil {
-		s.expiredAt.Store(said)
-	}
-	return err
 }
 
 // ExpiryNow is the time that video expires by: the clock's, unless that has leaped ahead.

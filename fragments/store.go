@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,8 +29,7 @@ type Store struct {
 
 	noting sync.Mutex // held while damage is written down; taken before mu
 
-	expiry    *expiry.Time // what retention goes by
-	expiredAt atomic.Int64 // µs: what Meta knows of it
+	expiry *expiry.Time // what retention goes by
 
 	mu         sync.Mutex // taken under a log's mu
 	logs       map[string]*Log

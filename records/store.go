@@ -35,8 +35,7 @@ type Store struct {
 	slots   slots
 	tidying sync.Mutex // one merging or deleting at a time
 
-	expiry  *expiry.Time // what retention goes by
-	expired int64        // ms: what Meta knows of it; under tidying
+	expiry *expiry.Time // what retention goes by
 
 	tight atomic.Bool // the disk is nearly full: nothing is put
 	swept chan struct{}

@@ -22,6 +22,8 @@ const (
 	// LeapHold is how long a clock that leaped further has to stay there until anything
 	// expires by it.
 	LeapHold = 6 * time.Hour
+	// SavedMost is how old what Save made durable may get.
+	SavedMost = 10 * time.Minute
 )
 
 // Config says whose time it is.
@@ -44,6 +46,7 @@ type Time struct {
 	at    time.Duration // the time since the start then
 	since time.Duration // the time since the start when the leap was seen
 	held  bool          // there is one
+	saved time.Time     // what Save made durable last, or New got; zero: nothing
 }
 
 // New returns a Time that goes on from last, the time that things are known to have gone
@@ -58,7 +61,7 @@ func New(c Config, last time.Time) *Time {
 	}
 	t := &Time{cfg: c, said: now.Round(0), at: c.Passed(now)}
 	if !last.IsZero() {
-		t.said = last.Round(0)
+		t.said, t.saved = last.Round(0), last.Round(0)
 		t.held, t.since = now.Round(0).Sub(t.said) > LeapMost, t.at
 	}
 	return t
@@ -91,4 +94,23 @@ func (t *Time) next(wall time.Time, passed time.Duration) time.Time {
 	}
 	t.said, t.at = wall, passed
 	return wall
+}
+
+// Save has write make durable by what time things expire, for New to go on from; not when
+// what is known of it is younger than SavedMost.
+func (t *Time) Save(write func(at time.Time) error) error {
+	at := t.Now()
+	t.mu.Lock()
+	age := at.Sub(t.saved)
+	t.mu.Unlock()
+	if age >= 0 && age < SavedMost {
+		return nil
+	}
+	err := write(at)
+	if err == nil {
+		t.mu.Lock()
+		t.saved = at
+		t.mu.Unlock()
+	}
+	return err
 }

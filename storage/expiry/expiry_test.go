@@ -1,6 +1,8 @@
 package expiry
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,5 +50,41 @@ func TestTimeGoesOnFromWhatWasKnown(t *testing.T) {
 		if got := New(Config{Clock: hosttest.NewClock(start)}, c.last).Now(); !got.Equal(c.want) {
 			t.Errorf("after %v things expire by %v, want %v", c.last, got, c.want)
 		}
+	}
+}
+
+// TestSaveWritesWhatIsOldOrWrong moves the clock and counts what is written.
+func TestSaveWritesWhatIsOldOrWrong(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	clock := hosttest.NewClock(start)
+	e := New(Config{Clock: clock}, time.Time{})
+	var wrote []time.Duration
+	full := errors.New("disk full")
+	for _, step := range []struct {
+		passes time.Duration
+		err    error
+	}{
+		{0, nil},             // nothing is known
+		{SavedMost - 1, nil}, // young enough
+		{1, full}, {0, nil},  // again, until it is written
+		{SavedMost / 2, nil}, {-time.Hour, nil}, // set back: what is known is of the future
+		{SavedMost, nil},
+	} {
+		clock.Add(step.passes)
+		err := e.Save(func(at time.Time) error {
+			wrote = append(wrote, at.Sub(start))
+			return step.err
+		})
+		if !errors.Is(err, step.err) {
+			t.Errorf("after %v: %v", step.passes, err)
+		}
+	}
+	back := 3*SavedMost/2 - time.Hour
+	if want := []time.Duration{0, SavedMost, SavedMost, back, back + SavedMost}; !slices.Equal(wrote, want) {
+		t.Errorf("wrote %v, want %v", wrote, want)
+	}
+	clock = hosttest.NewClock(start)
+	if err := New(Config{Clock: clock}, start.Add(-time.Minute)).Save(func(time.Time) error { return full }); err != nil {
+		t.Error("what was known at the start is written again")
 	}
 }
