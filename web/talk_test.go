@@ -29,9 +29,9 @@ type doorbell struct {
 	heard  chan *rtp.Packet
 }
 
-func newDoorbell(t *testing.T, c camsim.ServerConfig) *doorbell {
+func newDoorbell(t *testing.T, c camsim.ServerConfig, change ...func(*auth.Config)) *doorbell {
 	t.Helper()
-	d := &doorbell{site: newSite(t), heard: make(chan *rtp.Packet, 1000)}
+	d := &doorbell{site: newSite(t, change...), heard: make(chan *rtp.Packet, 1000)}
 	c.Material = camsim.Record(camsim.NewDemo(), time.Second)
 	c.Speaker = func(p *rtp.Packet) { d.heard <- p }
 	var err error
@@ -73,6 +73,13 @@ func (d *doorbell) hello(conn *websocket.Conn) string {
 		d.t.Fatalf("a message of kind %d", kind)
 	}
 	return string(text)
+}
+
+// quiet waits until nobody talks to the camera.
+func (d *doorbell) quiet() {
+	for _, _, busy := d.server.c.Talk.Talking(d.front); busy; _, _, busy = d.server.c.Talk.Talking(d.front) {
+		time.Sleep(time.Millisecond) // what is waited for has no event of its own
+	}
 }
 
 func (d *doorbell) get(token string) (int, talkView) {
@@ -120,9 +127,7 @@ func TestAVoiceGoesToTheCamera(t *testing.T) {
 		t.Errorf("and then %v", err)
 	}
 	conn.Close()
-	for _, _, busy := d.server.c.Talk.Talking(d.front); busy; _, _, busy = d.server.c.Talk.Talking(d.front) {
-		time.Sleep(time.Millisecond) // what is waited for has no event of its own
-	}
+	d.quiet()
 	if n := d.camera.Plays(); n != 0 {
 		t.Errorf("%d sessions for pictures were opened", n)
 	}
@@ -139,13 +144,48 @@ func TestWhoMayTalk(t *testing.T) {
 			d.hello(conn)
 			conn.Close()
 		}
-		for _, _, busy := d.server.c.Talk.Talking(d.front); busy; _, _, busy = d.server.c.Talk.Talking(d.front) {
-			time.Sleep(time.Millisecond)
-		}
+		d.quiet()
 	}
 	if _, res, err := d.call(""); err == nil || res.StatusCode != 401 {
 		t.Errorf("nobody: %v %v", res, err)
 	}
+}
+
+func TestCallsAreAudited(t *testing.T) {
+	lines := &trail{}
+	d := newDoorbell(t, camsim.ServerConfig{Back: camsim.PCMU}, func(c *auth.Config) { c.Audit = lines })
+	operator, viewer := d.key(auth.NewKey{Role: auth.RoleOperator}), d.key(auth.NewKey{Role: auth.RoleViewer})
+	lines.take()
+	await := func(want string, n int) {
+		t.Helper()
+		var all []string
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			all = append(all, lines.take()...)
+			if len(all) >= n {
+				break
+			}
+		}
+		if got := strings.Join(all, "; "); got != want {
+			t.Errorf("the audit log has %q, want %q", got, want)
+		}
+	}
+	line := " penstock:Talk " + d.front.ARN()
+	conn, _, err := d.call(operator)
+	check(t, err)
+	d.hello(conn)
+	await("allow"+line, 1)
+	second, _, err := d.call(operator)
+	check(t, err)
+	d.hello(second)
+	await("fail"+line, 1)
+	conn.Close()
+	await("allow"+line, 1)
+	if _, _, err := d.call(viewer); err == nil {
+		t.Error("a viewer talks")
+	}
+	await("deny penstock:Talk front", 1)
+	d.get(operator)
+	await("", 0)
 }
 
 func TestAnotherSiteCannotTalk(t *testing.T) {
