@@ -56,6 +56,8 @@ type Log struct {
 	saved    intervals // of held: what the metadata knows
 	released intervals // of held: what the rows of fragments_kept were last looked through with
 	lookedAt bool      // they were
+
+	producers producerMap // has a lock of its own
 }
 
 // load reads what the rows say of the stream, once.
