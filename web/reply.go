@@ -121,6 +121,11 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
+	return decodeText(text, v)
+}
+
+// decodeText reads one JSON object into v.
+func decodeText(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); errors.Is(err, io.EOF) {

@@ -20,7 +20,7 @@ import (
 // the video of that time has expired. fault.Throttled: the stream has StreamMax events, or
 // KeepingMax that keep video. fault.NotFound: the stream was deleted.
 func (j *Journal) Add(ctx context.Context, n New) (e Event, made bool, err error) {
-	if e, err = n.event(j.config.Clock.Now()); err != nil {
+	if e, err = n.Check(j.config.Clock.Now()); err != nil {
 		return Event{}, false, err
 	}
 	s := j.shelf(e.Stream)

@@ -47,9 +47,9 @@ func invalid(id, why string) *fault.Error {
 	return fault.New(fault.Invalid, "check event", id, why)
 }
 
-// event checks what the caller said and makes an event of it, without an ID where it has
-// none. now is the server's clock.
-func (n New) event(now time.Time) (Event, error) {
+// Check checks what the caller said and makes an event of it, without an ID where it has
+// none. now is the server's clock. fault.Invalid names what is wrong.
+func (n New) Check(now time.Time) (Event, error) {
 	e := Event{Stream: n.Stream, ID: n.ID, Kind: n.Kind, Label: n.Label, Start: n.Start, End: n.End,
 		Before: n.Before, After: n.After, Keep: n.Keep, By: n.By, Owner: n.Owner}
 	if e.Start.IsZero() {
