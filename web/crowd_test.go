@@ -60,7 +60,7 @@ func TestConnectionsThatSpeakHTTP2AreBounded(t *testing.T) {
 			if known {
 				req.Header.Set("Authorization", "Bearer "+token)
 			}
-			res, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Do(req)
+			res, err := (&http.Client{Transport: tr, Timeout: time.Minute}).Do(req)
 			if err != nil {
 				spoke["refused"]++
 				continue
@@ -81,7 +81,7 @@ func TestConnectionsThatSpeakHTTP2AreBounded(t *testing.T) {
 		for _, tr := range open {
 			tr.CloseIdleConnections()
 		}
-		for late := time.Now().Add(10 * time.Second); site.server.crowd.conns.Inside() > 0; time.Sleep(time.Millisecond) {
+		for late := time.Now().Add(time.Minute); site.server.crowd.conns.Inside() > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(late) {
 				t.Fatalf("%s: %d places are not given back", name, site.server.crowd.conns.Inside())
 			}
@@ -97,7 +97,7 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	c, err := net.Dial("tcp", site.run(t, nil))
 	check(t, err)
 	defer c.Close()
-	check(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	check(t, c.SetDeadline(time.Now().Add(time.Minute)))
 	_, err = c.Write([]byte(http2.ClientPreface))
 	check(t, err)
 	f := http2.NewFramer(c, c)

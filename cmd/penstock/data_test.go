@@ -64,7 +64,7 @@ func asKey(t *testing.T, d *daemon, role ...string) func(in string, args ...stri
 	}
 	return func(in string, args ...string) (int, string, string) {
 		var out, errs bytes.Buffer
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		code := (&terminal{out: &out, err: &errs, in: strings.NewReader(in), env: env}).run(ctx, args)
 		return code, out.String(), errs.String()
@@ -144,7 +144,7 @@ func TestWhatComesOverAPipeIsSentAsItComes(t *testing.T) {
 func TestTheDemoHasASensor(t *testing.T) {
 	_, run := servedDemo(t, true)
 	var out string
-	for late := time.Now().Add(20 * time.Second); !strings.Contains(out, "temperature") && time.Now().Before(late); time.Sleep(50 * time.Millisecond) {
+	for late := time.Now().Add(2 * time.Minute); !strings.Contains(out, "temperature") && time.Now().Before(late); time.Sleep(50 * time.Millisecond) {
 		_, out, _ = run("", "data", "tail", demoSensor, "--from", "horizon", "--no-follow", "-o", "jsonl")
 	}
 	if !regexp.MustCompile(`"key":"greenhouse","size":\d+,"json":{"time":"\S+Z","sensor":"greenhouse","temperature":\d\d\.\d\d,"humidity":\d\d\.\d}}`).MatchString(out) {

@@ -119,7 +119,7 @@ func TestRTSPSAnswersOverTLSOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	for method, want := range map[string]string{"OPTIONS": "RTSP/1.0 200 ", "DESCRIBE": "RTSP/1.0 401 "} {

@@ -150,7 +150,7 @@ func TestEveryCommandHasEveryFormat(t *testing.T) {
 		t.Fatal(errs)
 	}
 	_, run := servedDemo(t, true)
-	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); time.Sleep(50 * time.Millisecond) {
+	for late := time.Now().Add(2 * time.Minute); time.Now().Before(late); time.Sleep(50 * time.Millisecond) {
 		if code, _, _ := run("", "clip", demoName, "--file", filepath.Join(conf, "first.mp4")); code == 0 {
 			break // there is media, and thus a picture too
 		}
