@@ -155,7 +155,7 @@ func (s *Stream) Reshard(ctx context.Context, target int) (before int, err error
 				return nil, err
 			}
 		}
-		if err := s.again(op, &s.today.Shards, dayChanges, "it was set"); err != nil {
+		if err := s.again(op, &s.today.Shards, dayChanges, "the number of shards was set"); err != nil {
 			return nil, err
 		}
 		return &task{Op: opReshard, Shards: target}, nil
@@ -280,7 +280,7 @@ func (s *Stream) SetMode(ctx context.Context, m Mode, warm int) error {
 		t, err := s.warmTask(op, i, u)
 		if err == nil && m != was {
 			s.peaks, s.busy = nil, 0 // what it has is what it keeps for now
-			err = s.again(op, &s.today.Modes, dayModes, "it was changed")
+			err = s.again(op, &s.today.Modes, dayModes, "the mode was changed")
 		}
 		return t, err
 	})
@@ -323,9 +323,9 @@ func (s *Stream) Encrypt(ctx context.Context, keyID string) error {
 		if err := s.active(op, i); err != nil {
 			return nil, err
 		}
-		times, what := &s.today.Encrypt, "it was begun"
+		times, what := &s.today.Encrypt, "encryption was begun"
 		if keyID == "" {
-			times, what = &s.today.Plain, "it was ended"
+			times, what = &s.today.Plain, "encryption was ended"
 		}
 		if err := s.again(op, times, dayKeys, what); err != nil {
 			return nil, err
