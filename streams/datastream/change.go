@@ -278,11 +278,14 @@ func (s *Stream) SetMode(ctx context.Context, m Mode, warm int) error {
 		was := i.Mode
 		i.Mode, i.Warm = m, warm
 		t, err := s.warmTask(op, i, u)
-		if err == nil && m != was {
-			s.peaks, s.busy = nil, 0 // what it has is what it keeps for now
-			err = s.again(op, &s.today.Modes, dayModes, "the mode was changed")
+		if err != nil || m == was {
+			return t, err
 		}
-		return t, err
+		if err := s.again(op, &s.today.Modes, dayModes, "the mode was changed"); err != nil {
+			return nil, err
+		}
+		s.peaks, s.busy = nil, 0 // what it has is what it keeps for now
+		return t, nil
 	})
 }
 

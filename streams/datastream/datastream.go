@@ -46,7 +46,7 @@ const (
 // Mode says who decides about the number of shards.
 type Mode string
 
-// The modes: in Provisioned the user does, in OnDemand the stream grows with its traffic.
+// The modes: in Provisioned the user does, in OnDemand the stream follows its traffic.
 const (
 	Provisioned Mode = "PROVISIONED"
 	OnDemand    Mode = "ON_DEMAND"
