@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"penstock/auth"
 	"penstock/internal/deadline"
@@ -26,8 +27,16 @@ const (
 	// http2Part is the part of all connections that strangers may have over HTTP/2: 128 of 8192. Over TLS
 	// the rest agree on HTTP/1; without it those who begin with HTTP/2 are hung up on.
 	http2Part = 64
-	// arriving is how much of the bodies of one connection is taken before handlers read it.
-	arriving = 512 << 10
+	// arriving is how much of the bodies of one connection is taken before handlers read it,
+	// and frameMost the largest frame, whose buffer a connection keeps.
+	arriving  = 512 << 10
+	frameMost = 64 << 10
+	// place is how long a header list may be for each place that its request takes: long ones
+	// take several.
+	place = 2 << 10
+	// refusedMost is how many refusals may wait to leave: whoever is refused past them reads
+	// none, and is hung up on.
+	refusedMost = 1024
 )
 
 // crowd counts what strangers have under way over HTTP/2. Whoever proves who they are is
@@ -35,6 +44,7 @@ const (
 // address.
 type crowd struct {
 	requests, conns *turnstile.Turnstile
+	refused         atomic.Int64 // refusals that have not left yet
 }
 
 func newCrowd(most, perAddress int) *crowd {
@@ -44,17 +54,18 @@ func newCrowd(most, perAddress int) *crowd {
 	}
 }
 
-// enter lets r in, or reports false. in is r from then on. leave is to be called when it is
+// enter lets r in, or answers that there is no room and reports false. in is r from then on. leave is to be called when it is
 // answered; it waits until the answer is on its way.
 func (c *crowd) enter(w http.ResponseWriter, r *http.Request) (in *http.Request, leave func(), ok bool) {
 	if r.ProtoMajor < 2 {
 		return r, func() {}, true
 	}
-	out, ok := c.requests.Enter(address(r))
+	conn, _ := r.Context().Value(crowdKey{}).(*crowdConn)
+	out, ok := c.requests.EnterAs(address(r), places(r))
 	if !ok {
+		c.turnAway(w, conn)
 		return nil, nil, false
 	}
-	conn, _ := r.Context().Value(crowdKey{}).(*crowdConn)
 	in = r.WithContext(auth.WithProof(r.Context(), func() {
 		out()
 		conn.known()
@@ -89,18 +100,38 @@ func address(r *http.Request) net.Addr {
 	return net.TCPAddrFromAddrPort(at)
 }
 
+// places is how many r takes: its headers are held as long as it is, and each of them costs
+// a place in a map beside its text.
+func places(r *http.Request) int {
+	const each = 64
+	n := len(r.RequestURI) + len(r.Host)
+	for name, values := range r.Header {
+		n += len(name) + each
+		for _, v := range values {
+			n += len(v) + each/2
+		}
+	}
+	return 1 + n/place
+}
+
 // turnAway answers a request that there is no room for, with headers alone: they need no
-// leave of a caller who takes no data.
-func turnAway(w http.ResponseWriter) {
+// leave of a caller who takes no data. They are waited for, and counted: a caller who takes
+// no bytes at all would have as many requests held as it may ask at a time.
+func (c *crowd) turnAway(w http.ResponseWriter, conn *crowdConn) {
+	if c.refused.Add(1) > refusedMost && conn != nil {
+		_ = conn.Close() // ends all its requests
+	}
+	defer c.refused.Add(-1)
 	h := w.Header()
 	h.Set("Retry-After", "2")
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = http.NewResponseController(w).Flush() // a caller who left, or a writer that can't
 }
 
 // limits are what http.Server is told.
 func (*crowd) limits() *http.HTTP2Config {
-	return &http.HTTP2Config{MaxConcurrentStreams: streamsMost, MaxReceiveBufferPerConnection: arriving, MaxReceiveBufferPerStream: arriving}
+	return &http.HTTP2Config{MaxConcurrentStreams: streamsMost, MaxReadFrameSize: frameMost, MaxReceiveBufferPerConnection: arriving, MaxReceiveBufferPerStream: arriving}
 }
 
 // listen returns l with every connection that speaks HTTP/2 counted.

@@ -3,7 +3,9 @@ package web
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -113,16 +115,21 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 		check(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: []byte(b.String()), EndStream: true, EndHeaders: true}))
 	}
 	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	status := map[string]int{}
-	for status["200"]+status["503"] < asked {
+	status, ended := map[string]int{}, 0
+	for status["200"]+status["503"] < asked || ended < status["503"] { // a refusal that waited to be read would not end
 		frame, err := f.ReadFrame()
 		if err != nil {
-			t.Fatalf("after %v: %v", status, err)
+			t.Fatalf("after %v, of which %d ended: %v", status, ended, err)
 		}
-		if h, ok := frame.(*http2.MetaHeadersFrame); ok {
+		switch h := frame.(type) {
+		case *http2.MetaHeadersFrame:
 			status[h.PseudoValue("status")]++
-			if h.PseudoValue("status") == "503" && !h.StreamEnded() {
-				t.Error("a refusal that waits to be read")
+			if h.StreamEnded() {
+				ended++
+			}
+		case *http2.DataFrame:
+			if h.StreamEnded() {
+				ended++
 			}
 		}
 	}
@@ -131,5 +138,98 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	}
 	if n := site.server.crowd.requests.Inside(); n != 20 {
 		t.Errorf("%d count", n)
+	}
+}
+
+// TestLongHeadersTakeSeveralPlaces asks over HTTP/2 with headers of 15 KiB.
+func TestLongHeadersTakeSeveralPlaces(t *testing.T) {
+	r := httptest.NewRequest("GET", "/", nil)
+	if n := places(r); n != 1 {
+		t.Errorf("a request without headers takes %d places", n)
+	}
+	for i := range 100 {
+		r.Header.Set(fmt.Sprint("X-", i), strings.Repeat("x", 150))
+	}
+	if n := places(r); n < 8 {
+		t.Errorf("headers of 15 KiB take %d places", n)
+	}
+	r = httptest.NewRequest("GET", "/"+strings.Repeat("x", 8<<10), nil)
+	if n := places(r); n < 4 {
+		t.Errorf("a path of 8 KiB takes %d places", n)
+	}
+	site := newSite(t)
+	site.server.crowd = newCrowd(100, -1)
+	r.ProtoMajor, r.RemoteAddr = 2, "192.0.2.1:1"
+	var leaves []func()
+	for {
+		_, leave, ok := site.server.crowd.enter(httptest.NewRecorder(), r)
+		if !ok {
+			break
+		}
+		leaves = append(leaves, leave)
+	}
+	if n := len(leaves); n < 10 || n > 100/places(r) {
+		t.Errorf("%d of %d places are in", n, places(r))
+	}
+	for _, leave := range leaves {
+		leave()
+	}
+	if n := site.server.crowd.requests.Inside(); n != 0 {
+		t.Errorf("%d places are not given back", n)
+	}
+}
+
+// stalled is a writer whose answers do not leave before it is told to let them.
+type stalled struct {
+	http.ResponseWriter
+	leave <-chan struct{}
+}
+
+// FlushError waits.
+func (s stalled) FlushError() error {
+	<-s.leave
+	return nil
+}
+
+// TestWhoReadsNoRefusalIsHungUpOn has refusals wait until they leave.
+func TestWhoReadsNoRefusalIsHungUpOn(t *testing.T) {
+	c := newCrowd(1, -1)
+	if _, ok := c.requests.Enter(nil); !ok {
+		t.Fatal("no place")
+	}
+	here, there := net.Pipe()
+	defer there.Close()
+	conn := &crowdConn{Conn: here, crowd: c}
+	leave, done := make(chan struct{}), make(chan struct{})
+	ask := func() {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.ProtoMajor = 2
+		r = r.WithContext(context.WithValue(r.Context(), crowdKey{}, conn))
+		w := httptest.NewRecorder()
+		if _, _, ok := c.enter(stalled{w, leave}, r); ok || w.Code != http.StatusServiceUnavailable {
+			t.Errorf("let in: %v, %d", ok, w.Code)
+		}
+		done <- struct{}{}
+	}
+	wait := func(n int64) {
+		for late := time.Now().Add(time.Minute); c.refused.Load() < n && time.Now().Before(late); {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for range refusedMost {
+		go ask()
+	}
+	wait(refusedMost)
+	check(t, there.SetDeadline(time.Now().Add(time.Minute)))
+	go ask()
+	if _, err := there.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection is still there: %v", err)
+	}
+	close(leave)
+	for range refusedMost + 1 {
+		<-done
+	}
+	if n := c.refused.Load(); n != 0 {
+		t.Errorf("%d refusals are still counted", n)
 	}
 }

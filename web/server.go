@@ -162,7 +162,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	in, leave, ok := s.crowd.enter(w, r)
 	if !ok {
-		turnAway(w)
 		return
 	}
 	defer leave()

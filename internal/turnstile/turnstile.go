@@ -87,21 +87,24 @@ func New(c Config) *Turnstile {
 
 // Enter lets a connection from remote in, or reports false. leave gives the place
 // back, once however often it is called.
-func (t *Turnstile) Enter(remote net.Addr) (leave func(), ok bool) {
+func (t *Turnstile) Enter(remote net.Addr) (leave func(), ok bool) { return t.EnterAs(remote, 1) }
+
+// EnterAs is Enter for what takes as much as several.
+func (t *Turnstile) EnterAs(remote net.Addr, places int) (leave func(), ok bool) {
 	at := address(remote)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.c.PerAddress > 0 && t.from[at] >= t.c.PerAddress:
+	case t.c.PerAddress > 0 && t.from[at]+places > t.c.PerAddress:
 		t.refuse(OfAddress, at, t.c.PerAddress)
 		return nil, false
-	case t.c.Total > 0 && t.inside >= t.c.Total:
+	case t.c.Total > 0 && t.inside+places > t.c.Total:
 		t.refuse(OfAll, at, t.c.Total)
 		return nil, false
 	}
-	t.inside++
-	t.from[at]++
-	return sync.OnceFunc(func() { t.leave(at) }), true
+	t.inside += places
+	t.from[at] += places
+	return sync.OnceFunc(func() { t.leave(at, places) }), true
 }
 
 // refuse counts a refusal and tells of it; t.mu is held.
@@ -121,11 +124,11 @@ func (t *Turnstile) refuse(b Bound, at netip.Addr, limit int) {
 	t.told, t.untold = now, 0
 }
 
-func (t *Turnstile) leave(at netip.Addr) {
+func (t *Turnstile) leave(at netip.Addr, places int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.inside--
-	if t.from[at]--; t.from[at] == 0 {
+	t.inside -= places
+	if t.from[at] -= places; t.from[at] == 0 {
 		delete(t.from, at)
 	}
 }
