@@ -22,17 +22,18 @@ func (l *Log) Coverage(ctx context.Context, start, end time.Time, resolution tim
 	if err := l.load(ctx); err != nil {
 		return Timeline{}, err
 	}
-	v := view{lo: start.UnixMicro(), hi: end.UnixMicro(), resolution: resolution.Microseconds(), sight: l.look(0)}
-	if v.past = v.sight.past(v.lo); !v.past {
-		v.lo = max(v.lo, v.sight.horizon)
-	}
-	if v.lo >= v.hi {
-		return Timeline{}, nil
-	}
+	v := view{hi: end.UnixMicro(), resolution: resolution.Microseconds()}
 	live := l.live()
 	var all []stretch
 	err := again(func() error {
-		w, err := l.s.cat.window(ctx, l.id, Number(max(v.lo, 0)), v.hi, v.sight)
+		v.lo, v.sight = start.UnixMicro(), l.look(0)
+		if v.past = v.sight.past(v.lo); !v.past {
+			v.lo = max(v.lo, v.sight.horizon)
+		}
+		if v.lo >= v.hi {
+			return nil
+		}
+		w, err := l.window(ctx, Number(max(v.lo, 0)), v.hi, v.sight)
 		if err == nil {
 			all, err = l.stretches(ctx, w, v, live)
 		}
@@ -43,6 +44,9 @@ func (l *Log) Coverage(ctx context.Context, start, end time.Time, resolution tim
 	})
 	if err != nil {
 		return Timeline{}, readFault("read timeline", l.id, err)
+	}
+	if v.lo >= v.hi {
+		return Timeline{}, nil
 	}
 	before, err := l.anyBefore(ctx, v, live)
 	if err != nil {

@@ -54,6 +54,7 @@ type Log struct {
 	// is, behind it what the keeps say.
 	held     intervals
 	saved    intervals // of held: what the metadata knows
+	trimmed  int64     // up to where a trim has moved rows, or is about to
 	released intervals // of held: what the rows of fragments_kept were last looked through with
 	lookedAt bool      // they were
 

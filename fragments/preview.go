@@ -22,23 +22,13 @@ func (l *Log) Preview(ctx context.Context, p Policy) (Loss, error) {
 	if err := l.load(ctx); err != nil {
 		return Loss{}, err
 	}
-	now := l.s.expiry.Now()
-	v := l.look(0)
-	next := v
-	if p.Age > 0 {
-		next.horizon = max(next.horizon, now.Add(-p.Age).UnixMicro())
-	}
-	if p.Bytes > 0 {
-		to, err := l.s.sizeHorizon(ctx, l, p.Bytes)
-		if err != nil {
-			return Loss{}, err
-		}
-		next.horizon = max(next.horizon, to)
-	}
-	set, _ := holding(p.Keeps, now)
-	next.held = v.rehold(set)
 	var sum *losing
 	err := again(func() error {
+		v := l.look(0)
+		next, err := l.foresee(ctx, p, v)
+		if err != nil {
+			return err
+		}
 		sum = &losing{l: l, was: v, next: next, sections: previewSections}
 		return sum.run(ctx)
 	})
@@ -46,6 +36,24 @@ func (l *Log) Preview(ctx context.Context, p Policy) (Loss, error) {
 		return Loss{}, err
 	}
 	return sum.loss(), nil
+}
+
+// foresee returns what a policy would show of what v does.
+func (l *Log) foresee(ctx context.Context, p Policy, v sight) (sight, error) {
+	now := l.s.expiry.Now()
+	set, _ := holding(p.Keeps, now)
+	next := sight{v.horizon, v.rehold(set)}
+	if p.Age > 0 {
+		next.horizon = max(next.horizon, now.Add(-p.Age).UnixMicro())
+	}
+	if p.Bytes > 0 {
+		to, err := l.s.sizeHorizon(ctx, l, p.Bytes)
+		if err != nil {
+			return next, err
+		}
+		next.horizon = max(next.horizon, to)
+	}
+	return next, nil
 }
 
 // previewSections is how many hours a preview reads in which something is kept. In more of
@@ -99,7 +107,7 @@ func (s *losing) run(ctx context.Context) error {
 	if lo >= hi {
 		return nil
 	}
-	w, err := s.l.s.cat.window(ctx, s.l.id, Number(max(lo, 0)), hi, s.was)
+	w, err := s.l.window(ctx, Number(max(lo, 0)), hi, s.was)
 	if err != nil {
 		return err
 	}

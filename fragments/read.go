@@ -249,7 +249,7 @@ func (l *Log) locate(ctx context.Context, n Number) (place, error) {
 	p, ok := l.inMemory(n)
 	if !ok {
 		var err error
-		if p, ok, err = l.inRows(ctx, n, v); err != nil {
+		if p, ok, v, err = l.inRows(ctx, n); err != nil {
 			return place{}, err
 		}
 	}
@@ -296,11 +296,11 @@ func (l *Log) unwritten() []*pending {
 	return append(append(all, l.writing...), l.queue...)
 }
 
-// inRows finds a fragment that a row lists.
-func (l *Log) inRows(ctx context.Context, n Number, v sight) (place, bool, error) {
-	rows, err := l.rowsOf(ctx, n, n, v, false)
+// inRows finds a fragment that a row lists, and says what was shown then.
+func (l *Log) inRows(ctx context.Context, n Number) (place, bool, sight, error) {
+	rows, v, err := l.rowsOf(ctx, n, n, false)
 	if err != nil {
-		return place{}, false, err
+		return place{}, false, v, err
 	}
 	for _, r := range rows {
 		if r.first > n || r.last <= int64(n) {
@@ -308,15 +308,15 @@ func (l *Log) inRows(ctx context.Context, n Number, v sight) (place, bool, error
 		}
 		entries, err := r.unpack(nil)
 		if err != nil {
-			return place{}, false, readFault("read index", l.id, err)
+			return place{}, false, v, readFault("read index", l.id, err)
 		}
 		for _, e := range entries {
 			if e.Number == n {
-				return place{entry: e, id: r.chunkID}, true, nil
+				return place{entry: e, id: r.chunkID}, true, v, nil
 			}
 		}
 	}
-	return place{}, false, nil
+	return place{}, false, v, nil
 }
 
 // section reads the chunks of one hour, from the cache, a row or an index object.
@@ -345,6 +345,18 @@ func (s *Store) section(ctx context.Context, ix indexRow, p part) ([]chunkRow, e
 	}
 	s.cache.Put(key, &cachedSection{p.first, p.len, rows}, int64(len(b))+80*int64(len(rows)))
 	return rows, nil
+}
+
+// window is the catalog's; errMoved: a trim has moved rows since the log was looked at.
+func (l *Log) window(ctx context.Context, first Number, end int64, v sight) (window, error) {
+	w, err := l.s.cat.window(ctx, l.id, first, end, v)
+	l.mu.Lock()
+	moved := l.trimmed > v.horizon
+	l.mu.Unlock()
+	if err == nil && moved {
+		err = errMoved
+	}
+	return w, err
 }
 
 // errMoved says that an index row went while it was read: what it listed is in another row

@@ -119,11 +119,10 @@ func (l *Log) locateAll(ctx context.Context, numbers []Number) ([]place, error) 
 		return nil, err
 	}
 	places := make([]place, len(numbers))
-	v := l.look(0)
 	// Memory first: what moves from there into a row meanwhile is then found.
-	l.placeLive(places, numbers, v)
+	l.placeLive(places, numbers, l.look(0))
 	first, last := numbers[0], numbers[len(numbers)-1]
-	rows, err := l.rowsOf(ctx, first, last, v, true)
+	rows, v, err := l.rowsOf(ctx, first, last, true)
 	if err != nil {
 		for _, p := range places {
 			if p.chunk != nil {
@@ -176,17 +175,18 @@ func (l *Log) placeLive(places []place, numbers []Number, v sight) {
 	}
 }
 
-// rowsOf lists the chunks that may hold fragments from first to last. lenient: an hour that
-// cannot be read hides only itself.
-func (l *Log) rowsOf(ctx context.Context, first, last Number, v sight, lenient bool) (rows []chunkRow, err error) {
+// rowsOf lists the chunks that may hold fragments from first to last, and says what is
+// shown of them. lenient: an hour that cannot be read hides only itself.
+func (l *Log) rowsOf(ctx context.Context, first, last Number, lenient bool) (rows []chunkRow, v sight, err error) {
 	err = again(func() error {
-		w, err := l.s.cat.window(ctx, l.id, first, int64(last)+1, v)
+		v = l.look(0)
+		w, err := l.window(ctx, first, int64(last)+1, v)
 		if err == nil {
 			rows, err = l.rowsIn(ctx, w, first, last, lenient)
 		}
 		return err
 	})
-	return rows, err
+	return rows, v, err
 }
 
 // rowsIn lists the chunks of a window.

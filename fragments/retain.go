@@ -67,6 +67,9 @@ func (s *Store) trimLog(ctx context.Context, l *Log) (int, error) {
 		return 0, err
 	}
 	t.news = !slices.Equal(v.held, saved)
+	l.mu.Lock()
+	l.trimmed = max(l.trimmed, v.horizon) // before a reader can find the rows moved
+	l.mu.Unlock()
 	err = s.cfg.Meta.Write(ctx, t.apply)
 	if meta.IsFull(err) {
 		err = errors.Join(err, s.deleteFirst(ctx, l, t))

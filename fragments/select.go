@@ -35,19 +35,15 @@ func (l *Log) Select(ctx context.Context, r Range) iter.Seq2[Head, error] {
 			yield(Head{}, err)
 			return
 		}
-		v := l.look(0)
-		s := selection{l: l, sight: v, lo: v.oldest(), hi: math.MaxInt64, after: r.After, left: math.MaxInt, yield: yield}
+		s := selection{l: l, start: math.MinInt64, hi: math.MaxInt64, after: r.After, left: math.MaxInt, yield: yield}
 		if !r.Start.IsZero() {
-			s.lo = max(s.lo, r.Start.UnixMicro())
+			s.start = r.Start.UnixMicro()
 		}
 		if !r.End.IsZero() {
 			s.hi = r.End.UnixMicro()
 		}
 		if r.Limit > 0 {
 			s.left = r.Limit
-		}
-		if s.past = v.past(s.lo); !s.past {
-			s.lo = max(s.lo, v.horizon)
 		}
 		if err := again(func() error { return s.run(ctx) }); err != nil {
 			yield(Head{}, err)
@@ -58,8 +54,9 @@ func (l *Log) Select(ctx context.Context, r Range) iter.Seq2[Head, error] {
 // selection is a Select at work.
 type selection struct {
 	l      *Log
+	start  int64 // µs
 	sight  sight
-	lo, hi int64 // µs
+	lo, hi int64 // µs: the start as far as anything is shown from there on
 	after  Number
 	left   int
 	damage []damage
@@ -78,7 +75,12 @@ func (s *selection) run(ctx context.Context) error {
 	// Memory first: what moves from there into a row meanwhile is then found twice, not
 	// never, and put skips the second.
 	live := s.l.live()
-	w, err := s.l.s.cat.window(ctx, s.l.id, max(Number(max(s.lo, 0)), s.after, s.seen), s.hi, s.sight)
+	s.sight = s.l.look(0)
+	s.lo = max(s.start, s.sight.oldest())
+	if s.past = s.sight.past(s.lo); !s.past {
+		s.lo = max(s.lo, s.sight.horizon)
+	}
+	w, err := s.l.window(ctx, max(Number(max(s.lo, 0)), s.after, s.seen), s.hi, s.sight)
 	if err != nil {
 		return err
 	}
