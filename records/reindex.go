@@ -56,8 +56,9 @@ func (c *checking) reindex(ctx context.Context) error {
 	}
 	c.moveFromLost(found)
 	ids := make([]string, 0, len(found))
-	for id := range found {
+	for id, st := range found {
 		ids = append(ids, id)
+		c.sum.Records += st.waiting
 	}
 	slices.Sort(ids)
 	return c.s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error { return c.rewrite(tx, found, ids) })
@@ -69,6 +70,7 @@ type rebuilt struct {
 	born      storage.LSN // the last LSN that is in segments
 	encrypted bool
 	segs      []segment.Info
+	waiting   int64 // records in the lane alone
 	shards    map[ShardID]*mapped
 	far       map[ShardID]reached
 }
@@ -200,6 +202,7 @@ func (c *checking) unsealed(ctx context.Context, o *owner, found map[string]*reb
 			switch st := found[id]; {
 			case h.kind == kindDelete && st != nil:
 				delete(found, id)
+				c.sum.Streams--
 				c.find(Finding{id, fmt.Sprintf("lane %d, batch %d", o.no, b.LSN), -1, "the stream was deleted", true})
 			case h.kind == kindCreate && st == nil:
 				st = &rebuilt{lane: o.no, born: b.LSN, shards: map[ShardID]*mapped{}, far: map[ShardID]reached{}}
@@ -208,6 +211,8 @@ func (c *checking) unsealed(ctx context.Context, o *owner, found map[string]*reb
 				}
 				found[id] = st
 				c.sum.Streams++
+			case h.kind == kindRecords && st != nil && st.lane == o.no && b.LSN > st.born:
+				st.waiting += int64(h.count)
 			}
 			return nil
 		})

@@ -71,6 +71,9 @@ func TestReindexMakesTheDatabaseAgain(t *testing.T) {
 	sum, err = Reindex(context.Background(), r.cfg, func(f Finding) { found = append(found, f) })
 	must(t, err)
 	t.Logf("%+v, %+v", sum, found)
+	if sum.Records != 360 || sum.Streams != 2 {
+		t.Errorf("it tells of %d records in %d streams", sum.Records, sum.Streams)
+	}
 	sum, err = Verify(context.Background(), r.cfg, false, nil)
 	must(t, err)
 	if sum.Records != 360 || sum.Streams != 2 || sum.Damaged != 0 {
