@@ -84,7 +84,7 @@ func (c *call) showTalk() error {
 		v.Talk = &voice
 	}
 	if who, since, ok := c.s.c.Talk.Talking(c.stream); ok {
-		v.Busy = &talkerView{who, since.UTC()}
+		v.Busy = &talkerView{who, since.UTC().Truncate(time.Second)}
 	}
 	return c.json(v)
 }

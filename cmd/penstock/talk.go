@@ -68,7 +68,7 @@ func (c *client) talkOffer(ctx context.Context, name string) error {
 	line := "no two-way audio"
 	if v, ok := d["talk"].(map[string]any); ok {
 		line = text(v, "codec") + ", " + text(v, "rate") + " Hz"
-	} else if why := text(d, "reason"); why != "" {
+	} else if why, ok := d["reason"].(string); ok {
 		line = why
 	}
 	if who, ok := d["busy"].(map[string]any); ok {
@@ -77,7 +77,7 @@ func (c *client) talkOffer(ctx context.Context, name string) error {
 	if _, err := fmt.Fprintln(c.t.out, line); err != nil {
 		return err
 	}
-	if hint := text(d, "hint"); hint != "" {
+	if hint, ok := d["hint"].(string); ok {
 		c.t.say("try: %s", hint)
 	}
 	return nil

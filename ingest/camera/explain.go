@@ -83,6 +83,9 @@ func explain(ctx context.Context, t Target, e *exchange, err error) *Trouble {
 		tr.Cause, tr.Detail = Internal, "given up: "+context.Cause(ctx).Error()
 	case isHangUp(err):
 		explainHangUp(tr, t, e)
+	case e.answered && (errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)):
+		tr.Cause, tr.Detail = HungUp, "there is no way to "+t.URL.Hostname()+" any more"
+		tr.Try = "check the camera's power and network cable"
 	default:
 		explainRest(tr, t, e, err)
 	}

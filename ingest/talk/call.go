@@ -23,7 +23,7 @@ const (
 	// hurry is the least time between packets: what piled up on the way is spoken a third
 	// faster, so that it does not stay late.
 	hurry = 15 * time.Millisecond
-	// pause without a word begins a new talkspurt (RFC 3551 §4.1).
+	// pause without a word begins a new talkspurt.
 	pause = 100 * time.Millisecond
 	// linger is how long a camera is left to play what it has before it is hung up on.
 	linger = 200 * time.Millisecond
@@ -50,13 +50,20 @@ type Call struct {
 	meter  meter
 
 	mu      sync.Mutex // guards what is below
-	queue   [][]byte
-	rest    []byte // less than a Frame
-	last    time.Time
+	queue   []packet
+	rest    []byte        // less than a Frame
+	silent  time.Duration // before rest
+	last    time.Time     // something was said
 	closing bool
 	sent    int
 	dropped int
 	err     error
+}
+
+// packet is a Frame that waits for its time.
+type packet struct {
+	octets []byte
+	silent time.Duration // before it, when that was a pause
 }
 
 // Call calls st's camera in the name of who, for people, and returns when it listens. ctx
@@ -162,11 +169,14 @@ func (c *Call) Say(b []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if silent := now.Sub(c.last); silent > pause {
+		c.silent = silent
+	}
 	c.last = now
 	c.rest = append(c.rest, b...)
 	for len(c.rest) >= Frame {
-		c.queue = append(c.queue, c.rest[:Frame:Frame])
-		c.rest = c.rest[Frame:]
+		c.queue = append(c.queue, packet{c.rest[:Frame:Frame], c.silent})
+		c.rest, c.silent = c.rest[Frame:], 0
 	}
 	c.rest = append([]byte(nil), c.rest...)
 	if over := len(c.queue) - queueMost; over > 0 {
@@ -203,7 +213,7 @@ func (c *Call) Close() {
 		for len(c.rest) < Frame {
 			c.rest = append(c.rest, silence)
 		}
-		c.queue, c.rest = append(c.queue, c.rest), nil
+		c.queue, c.rest = append(c.queue, packet{c.rest, c.silent}), nil
 	}
 	c.poke()
 	c.mu.Unlock()
@@ -268,11 +278,11 @@ func (c *Call) rests(ctx context.Context, d time.Duration) bool {
 }
 
 // next takes a frame; over says that none will come.
-func (c *Call) next() (frame []byte, over bool) {
+func (c *Call) next() (frame packet, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
-		return nil, c.closing
+		return packet{}, c.closing
 	}
 	frame, c.queue = c.queue[0], c.queue[1:]
 	return frame, false
@@ -282,7 +292,7 @@ func (c *Call) next() (frame []byte, over bool) {
 func (c *Call) speak(ctx context.Context) {
 	var random [6]byte
 	_, _ = rand.Read(random[:]) // never fails
-	head := rtp.Header{Version: 2, PayloadType: c.voice.Payload, SequenceNumber: binary.BigEndian.Uint16(random[:]), Timestamp: binary.BigEndian.Uint32(random[2:])}
+	head := rtp.Header{Version: 2, Marker: true, PayloadType: c.voice.Payload, SequenceNumber: binary.BigEndian.Uint16(random[:]), Timestamp: binary.BigEndian.Uint32(random[2:])}
 	var sent time.Time // the packet before
 	for {
 		frame, over := c.next()
@@ -292,7 +302,7 @@ func (c *Call) speak(ctx context.Context) {
 			}
 			return
 		}
-		if frame == nil {
+		if frame.octets == nil {
 			select {
 			case <-ctx.Done():
 				return
@@ -307,14 +317,12 @@ func (c *Call) speak(ctx context.Context) {
 			}
 			now = c.i.conf.Clock.Now()
 		}
-		if silent := now.Sub(sent); sent.IsZero() || silent > pause {
+		if frame.silent > 0 && !sent.IsZero() { // RFC 3551 §4.1
 			head.Marker = true
-			if !sent.IsZero() {
-				head.Timestamp += uint32((silent - step) * time.Duration(c.voice.Rate) / time.Second)
-			}
+			head.Timestamp += uint32((frame.silent - step) * time.Duration(c.voice.Rate) / time.Second)
 		}
 		sent = now
-		if !c.send(head, frame) {
+		if !c.send(head, frame.octets) {
 			return
 		}
 		head.Marker = false

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,6 +82,15 @@ func serve(t *testing.T, c camsim.ServerConfig) (*camsim.Server, streams.Stream)
 	return s, streams.Stream{ID: "front", Name: "front-door", Source: &streams.Source{URL: s.URL(0), Username: c.Username, Password: secret.New(c.Password), Transport: camera.Auto}}
 }
 
+// hand is a clock whose hands are moved by hand; its timers are the machine's.
+type hand struct{ ahead atomic.Int64 }
+
+// Now stands still until it is moved.
+func (h *hand) Now() time.Time { return time.Unix(1000, h.ahead.Load()) }
+
+// NewTimer is the machine's.
+func (h *hand) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
+
 // speech is n frames, each unlike the others.
 func speech(n int) []byte {
 	b := make([]byte, n*Frame)
@@ -111,7 +121,7 @@ func TestACameraHearsWhatIsSaid(t *testing.T) {
 			if c.server.TLS != nil {
 				st.Source.URL += "#certificate=any"
 			}
-			i := New(Config{})
+			i := New(Config{Clock: &hand{}})
 			if i.Known(st) != nil {
 				t.Error("known before it was asked")
 			}
@@ -163,6 +173,31 @@ func TestACameraHearsWhatIsSaid(t *testing.T) {
 				t.Error("still busy")
 			}
 		})
+	}
+}
+
+func TestAPauseMovesTheTimestampsOn(t *testing.T) {
+	h, clock := newHeard(), &hand{}
+	_, st := serve(t, camsim.ServerConfig{Back: camsim.PCMU, Speaker: h.say})
+	call, err := New(Config{Clock: clock}).Call(t.Context(), st, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, silent := range []time.Duration{5 * time.Second, 20 * time.Millisecond, 2 * time.Second, 90 * time.Millisecond} {
+		clock.ahead.Add(int64(silent))
+		if err := call.Say(speech(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call.Close()
+	_, packets := h.sound(t, 4)
+	for n, want := range []struct {
+		marker bool
+		ticks  uint32
+	}{{true, 0}, {false, 160}, {true, 160 + 2*8000}, {false, 320 + 2*8000}} {
+		if p := packets[n]; p.Marker != want.marker || p.Timestamp-packets[0].Timestamp != want.ticks {
+			t.Errorf("packet %d: marker %v, %d ticks after the first, want %v and %d", n, p.Marker, p.Timestamp-packets[0].Timestamp, want.marker, want.ticks)
+		}
 	}
 }
 
