@@ -133,7 +133,7 @@ func heavy(t testing.TB, megabits int) camsim.Material {
 func film(t testing.TB, source, rate string) camsim.Material {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "film.mp4")
-	out, err := exec.Command(repotest.Need(t, "ffmpeg"), "-v", "error", "-f", "lavfi", "-i", source,
+	out, err := repotest.Command(t, repotest.Need(t, "ffmpeg"), "-v", "error", "-f", "lavfi", "-i", source,
 		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "0", "-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", "1M", file).CombinedOutput()
 	if err != nil {
 		t.Fatalf("make a film: %v\n%s", err, out)

@@ -42,7 +42,7 @@ func TestAPersonsPasswordOpensRTSP(t *testing.T) {
 		ok       bool
 	}{{password, true}, {"wrong horse", false}} {
 		address := (&url.URL{Scheme: "rtsp", User: url.UserPassword("admin", p.password), Host: s.rtsp, Path: "/demo"}).String()
-		out, err := exec.Command(ffprobe, "-v", "error", "-rtsp_transport", "tcp", "-show_entries", "stream=codec_name", "-of", "csv=p=0", address).CombinedOutput()
+		out, err := repotest.Command(t, ffprobe, "-v", "error", "-rtsp_transport", "tcp", "-show_entries", "stream=codec_name", "-of", "csv=p=0", address).CombinedOutput()
 		if got := err == nil && strings.Contains(string(out), "h264"); got != p.ok {
 			t.Errorf("password %q: %v\n%s", p.password, err, out)
 		}

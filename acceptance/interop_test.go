@@ -83,6 +83,9 @@ func TestInteropOfPushers(t *testing.T) {
 			case "old":
 				x.late = 100 * time.Millisecond
 			}
+			if strings.HasSuffix(p.name, "-udp") {
+				x.keeps += 20 // it has a port of its own, and may overtake the first picture on a busy machine
+			}
 			x.produce(p.run)
 			x.ended()
 			x.check(sourceSeconds*25, true)
@@ -96,7 +99,7 @@ func TestInteropOfPushers(t *testing.T) {
 // that hangs by itself.
 func (x *interop) produce(run produce) {
 	x.t.Helper()
-	const tries, still = 3, 2 * time.Second
+	const tries, still = 6, 2 * time.Second
 	p := feel(x.t)
 	for try := 1; ; try++ {
 		began := time.Now()
@@ -117,7 +120,7 @@ func (x *interop) produce(run produce) {
 // once runs a producer until the server says that it left.
 func (x *interop) once(run produce) error {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(x.t.Context(), 90*time.Second)
 	defer cancel()
 	if err := run(x, ctx); err != nil {
 		return err

@@ -3,7 +3,6 @@ package acceptance
 import (
 	"bytes"
 	"encoding/json"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,7 +29,7 @@ func source(t testing.TB, codec string) string {
 	case "libx265":
 		args = append(args, "-x265-params", "log-level=error:keyint=25:min-keyint=25:scenecut=0:open-gop=0", "-tag:v", "hvc1")
 	}
-	if out, err := exec.Command(repotest.Need(t, "ffmpeg"), append(args, file)...).CombinedOutput(); err != nil {
+	if out, err := repotest.Command(t, repotest.Need(t, "ffmpeg"), append(args, file)...).CombinedOutput(); err != nil {
 		t.Fatalf("make the source: %v\n%s", err, out)
 	}
 	return file
@@ -45,7 +44,7 @@ type packet struct {
 // packets reads the samples of the first track of a kind ("v" or "a") in file order.
 func packets(t testing.TB, file, kind string) []packet {
 	t.Helper()
-	out, err := exec.Command(repotest.Need(t, "ffprobe"), "-v", "error", "-select_streams", kind+":0", "-show_packets", "-show_data_hash", "md5",
+	out, err := repotest.Command(t, repotest.Need(t, "ffprobe"), "-v", "error", "-select_streams", kind+":0", "-show_packets", "-show_data_hash", "md5",
 		"-show_entries", "packet=pts_time,dts_time,data_hash", "-of", "json", file).Output()
 	if err != nil {
 		t.Fatalf("ffprobe on %s: %v\n%s", file, err, stderr(err))
@@ -81,7 +80,7 @@ func pictures(t testing.TB, input string, before ...string) []string {
 	t.Helper()
 	var errs bytes.Buffer
 	args := append([]string{"-v", "error", "-xerror"}, before...)
-	cmd := exec.Command(repotest.Need(t, "ffmpeg"), append(args, "-i", input, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-")...)
+	cmd := repotest.Command(t, repotest.Need(t, "ffmpeg"), append(args, "-i", input, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-")...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil || errs.Len() > 0 {
@@ -97,7 +96,10 @@ func sounds(t testing.TB, file string) []string {
 	if filepath.Ext(file) == ".ts" {
 		args = append(args, "-bsf:a", "aac_adtstoasc")
 	}
-	out, err := exec.Command(repotest.Need(t, "ffmpeg"), append(args, "-f", "framemd5", "-")...).Output()
+	out, err := repotest.Command(t, repotest.Need(t, "ffmpeg"), append(args, "-f", "framemd5", "-")...).Output()
+	if err != nil && len(packets(t, file, "a")) == 0 {
+		return nil // of a track without a frame ffmpeg knows nothing
+	}
 	if err != nil {
 		t.Fatalf("sound of %s: %v\n%s", file, err, stderr(err))
 	}

@@ -366,12 +366,12 @@ func decodes(t testing.TB, file string) int {
 	t.Helper()
 	ffmpeg, ffprobe := repotest.Need(t, "ffmpeg"), repotest.Need(t, "ffprobe")
 	var errs bytes.Buffer
-	cmd := exec.Command(ffmpeg, "-v", "error", "-xerror", "-i", file, "-map", "0", "-f", "null", "-")
+	cmd := repotest.Command(t, ffmpeg, "-v", "error", "-xerror", "-i", file, "-map", "0", "-f", "null", "-")
 	cmd.Stderr = &errs
 	if err := cmd.Run(); err != nil || errs.Len() > 0 {
 		t.Fatalf("ffmpeg on %s: %v\n%s", file, err, errs.String())
 	}
-	out, err := exec.Command(ffprobe, "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", file).Output()
+	out, err := repotest.Command(t, ffprobe, "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", file).Output()
 	if err != nil {
 		t.Fatalf("ffprobe on %s: %v", file, err)
 	}

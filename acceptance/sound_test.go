@@ -27,7 +27,7 @@ func g711Source(t testing.TB, law string, length int) string {
 	args := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=" + n,
 		"-f", "lavfi", "-i", "aevalsrc='0.6*sin(2*PI*t*(200+30*t))+0.05*sin(40000*t*t)':s=8000:d=" + n + ",asetnsamples=160",
 		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "0", "-c:a", law, file}
-	if out, err := exec.Command(repotest.Need(t, "ffmpeg"), args...).CombinedOutput(); err != nil {
+	if out, err := repotest.Command(t, repotest.Need(t, "ffmpeg"), args...).CombinedOutput(); err != nil {
 		t.Fatalf("make the source: %v\n%s", err, out)
 	}
 	return file
@@ -38,7 +38,7 @@ func pcm(t testing.TB, input string, before ...string) []byte {
 	t.Helper()
 	var errs bytes.Buffer
 	args := append([]string{"-v", "error", "-xerror"}, before...)
-	cmd := exec.Command(repotest.Need(t, "ffmpeg"), append(args, "-i", input, "-map", "0:a:0", "-f", "s16le", "-")...)
+	cmd := repotest.Command(t, repotest.Need(t, "ffmpeg"), append(args, "-i", input, "-map", "0:a:0", "-f", "s16le", "-")...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil || errs.Len() > 0 {

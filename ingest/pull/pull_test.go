@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -122,7 +121,7 @@ func film(t *testing.T, args ...string) *camsim.Clip {
 	ffmpeg := repotest.Need(t, "ffmpeg")
 	name := filepath.Join(t.TempDir(), "film.mp4")
 	args = append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "4"}, args...)
-	if out, err := exec.Command(ffmpeg, append(args, name)...).CombinedOutput(); err != nil {
+	if out, err := repotest.Command(t, ffmpeg, append(args, name)...).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, out)
 	}
 	c, err := camsim.Load(name, 0)

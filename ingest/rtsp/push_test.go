@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 func ffmpeg(t *testing.T, args ...string) {
 	t.Helper()
 	tool := repotest.Need(t, "ffmpeg")
-	out, err := exec.Command(tool, append([]string{"-nostdin", "-hide_banner", "-loglevel", "warning"}, args...)...).CombinedOutput()
+	out, err := repotest.Command(t, tool, append([]string{"-nostdin", "-hide_banner", "-loglevel", "warning"}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ffmpeg %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -73,7 +72,7 @@ func TestElementaryStreamIsReadBack(t *testing.T) {
 func TestFilesThatCannotBeFilmed(t *testing.T) {
 	ffmpeg := repotest.Need(t, "ffmpeg")
 	name := filepath.Join(t.TempDir(), "b.h264")
-	out, err := exec.Command(ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x64:rate=25", "-t", "1", "-c:v", "libx264", "-bf", "2", name).CombinedOutput()
+	out, err := repotest.Command(t, ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x64:rate=25", "-t", "1", "-c:v", "libx264", "-bf", "2", name).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -3,7 +3,6 @@ package testcam
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -45,7 +44,7 @@ func TestDecodersSeeExactlyWhatWasDrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var errs bytes.Buffer
-	cmd := exec.Command(ffmpeg, "-v", "warning", "-xerror", "-r", strconv.Itoa(FPS), "-i", file, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-")
+	cmd := repotest.Command(t, ffmpeg, "-v", "warning", "-xerror", "-r", strconv.Itoa(FPS), "-i", file, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-")
 	cmd.Stderr = &errs
 	got, err := cmd.Output()
 	if err != nil || errs.Len() > 0 {

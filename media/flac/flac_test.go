@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -82,7 +81,7 @@ func play(t *testing.T, file []byte) []byte {
 		t.Fatal(err)
 	}
 	var out, words bytes.Buffer
-	cmd := exec.Command(ffmpeg, "-v", "warning", "-xerror", "-err_detect", "crccheck+bitstream+buffer+explode", "-i", name, "-f", "s16le", "-")
+	cmd := repotest.Command(t, ffmpeg, "-v", "warning", "-xerror", "-err_detect", "crccheck+bitstream+buffer+explode", "-i", name, "-f", "s16le", "-")
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := cmd.Run(); err != nil || words.Len() > 0 {
 		t.Fatalf("ffmpeg: %v\n%s", err, words.String())
@@ -168,7 +167,7 @@ func TestTheLawsAreThoseOfFFmpeg(t *testing.T) {
 	ffmpeg := repotest.Need(t, "ffmpeg")
 	octets := sounds(256)["every octet"]
 	for format, muLaw := range map[string]bool{"alaw": false, "mulaw": true} {
-		cmd := exec.Command(ffmpeg, "-v", "error", "-f", format, "-ar", "8000", "-i", "-", "-f", "s16le", "-")
+		cmd := repotest.Command(t, ffmpeg, "-v", "error", "-f", format, "-ar", "8000", "-i", "-", "-f", "s16le", "-")
 		cmd.Stdin = bytes.NewReader(octets)
 		want, err := cmd.Output()
 		if err != nil {

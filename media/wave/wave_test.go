@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -127,7 +126,7 @@ func TestWhatCannotBeSpokenIsRefused(t *testing.T) {
 
 func TestFFmpegAgrees(t *testing.T) {
 	ffmpeg := repotest.Need(t, "ffmpeg")
-	cmd := exec.Command(ffmpeg, "-v", "error", "-f", "lavfi", "-i", "sine=frequency=700:duration=1", "-ar", "8000", "-ac", "1", "-c:a", "pcm_s16le", "-f", "wav", "-")
+	cmd := repotest.Command(t, ffmpeg, "-v", "error", "-f", "lavfi", "-i", "sine=frequency=700:duration=1", "-ar", "8000", "-ac", "1", "-c:a", "pcm_s16le", "-f", "wav", "-")
 	wav, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +140,7 @@ func TestFFmpegAgrees(t *testing.T) {
 		if err != nil || len(got) != 8000 {
 			t.Fatalf("%d octets, %v", len(got), err)
 		}
-		cmd := exec.Command(ffmpeg, "-v", "error", "-i", "-", "-f", format, "-")
+		cmd := repotest.Command(t, ffmpeg, "-v", "error", "-i", "-", "-f", format, "-")
 		cmd.Stdin = bytes.NewReader(wav)
 		want, err := cmd.Output()
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -58,7 +57,7 @@ func packets(t *testing.T, data []byte) (out []packet) {
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	text, err := exec.Command(ffprobe, "-v", "error", "-show_entries", "packet=stream_index,pts_time,size,flags", "-of", "csv=p=0", file).CombinedOutput()
+	text, err := repotest.Command(t, ffprobe, "-v", "error", "-show_entries", "packet=stream_index,pts_time,size,flags", "-of", "csv=p=0", file).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ffprobe: %v: %s", err, text)
 	}

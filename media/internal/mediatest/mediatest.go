@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -256,7 +255,7 @@ func Packets(t testing.TB, name string) []Packet {
 func Frames(t testing.TB, name, kind string) int {
 	t.Helper()
 	ffmpeg := repotest.Need(t, "ffmpeg")
-	cmd := exec.Command(ffmpeg, "-v", "error", "-xerror", "-i", name, "-f", "null", "-")
+	cmd := repotest.Command(t, ffmpeg, "-v", "error", "-xerror", "-i", name, "-f", "null", "-")
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("ffmpeg does not like %s: %v\n%s", filepath.Base(name), err, out)
 	}
@@ -283,7 +282,7 @@ func run(t testing.TB, tool string, args ...string) []byte {
 	t.Helper()
 	path := repotest.Need(t, tool)
 	var errs bytes.Buffer
-	cmd := exec.Command(path, args...)
+	cmd := repotest.Command(t, path, args...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -231,7 +230,7 @@ func FramesOf(t testing.TB, ffmpeg string, input ...string) (video, audio []stri
 		args := append([]string{"-hide_banner", "-nostdin", "-v", "error", "-xerror"}, input...)
 		args = append(args, "-map", "0:"+kind+"?", "-fps_mode", "passthrough", "-f", "framehash", "-hash", "crc32", "-")
 		var out, words strings.Builder
-		cmd := exec.Command(ffmpeg, args...)
+		cmd := repotest.Command(t, ffmpeg, args...)
 		cmd.Stdout, cmd.Stderr = &out, &words
 		err := cmd.Run()
 		if strings.Contains(words.String(), "does not contain any stream") {

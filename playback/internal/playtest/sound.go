@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -139,7 +138,7 @@ func PCMOf(t testing.TB, ffmpeg string, input ...string) []byte {
 	t.Helper()
 	var out, words bytes.Buffer
 	args := append([]string{"-hide_banner", "-nostdin", "-v", "error", "-xerror", "-err_detect", "crccheck+explode"}, input...)
-	cmd := exec.Command(ffmpeg, append(args, "-map", "0:a", "-f", "s16le", "-")...)
+	cmd := repotest.Command(t, ffmpeg, append(args, "-map", "0:a", "-f", "s16le", "-")...)
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := cmd.Run(); err != nil || words.Len() > 0 {
 		t.Fatalf("ffmpeg %v: %v\n%s", cmd.Args, err, words.String())

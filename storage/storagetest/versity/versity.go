@@ -164,7 +164,7 @@ func build(t testing.TB) string {
 	}
 	defer os.RemoveAll(tmp)
 	t.Logf("building versitygw %s, once, for about a minute", release)
-	cmd := exec.Command(repotest.Need(t, "go"), "install", module+"@"+release)
+	cmd := repotest.Command(t, repotest.Need(t, "go"), "install", module+"@"+release)
 	cmd.Dir = tmp
 	cmd.Env = append(os.Environ(), "GOBIN="+tmp, "GOFLAGS=", "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
