@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/internal/quantity"
 )
@@ -98,6 +99,45 @@ func Window(r *http.Request, now time.Time, span, most time.Duration) (start, en
 			WithHint("ask for a shorter window")
 	}
 	return start, end, nil
+}
+
+// ClockHeader names the clock by which a request's times were meant: server or producer.
+const ClockHeader = "X-Penstock-Clock"
+
+// Clock reads whose clock the times of r are meant by, clock=server or clock=producer, and
+// says so in the answer. Durations before now are before the server's.
+func Clock(w http.ResponseWriter, r *http.Request) (fragments.Clock, error) {
+	switch c := r.URL.Query().Get("clock"); c {
+	case "", "server":
+		w.Header().Set(ClockHeader, "server")
+		return fragments.ServerClock, nil
+	case "producer":
+		w.Header().Set(ClockHeader, "producer")
+		return fragments.ProducerClock, nil
+	default:
+		return 0, fault.New(fault.Invalid, "read clock", strconv.Quote(clipText(c)), "neither server nor producer")
+	}
+}
+
+// Begin is when a fragment begins by a clock.
+func Begin(h fragments.Head, c fragments.Clock) time.Time {
+	if c == fragments.ProducerClock {
+		return h.Producer
+	}
+	return h.Start
+}
+
+// End is when a fragment ends by a clock.
+func End(h fragments.Head, c fragments.Clock) time.Time {
+	if c == fragments.ProducerClock {
+		return h.ProducerEnd()
+	}
+	return h.End
+}
+
+// ServerTime is the server's time at which a fragment's clock said t.
+func ServerTime(h fragments.Head, c fragments.Clock, t time.Time) time.Time {
+	return t.Add(h.Start.Sub(Begin(h, c)))
 }
 
 func isDigits(s string) bool {

@@ -101,6 +101,12 @@ func Segment(f *fragments.Fragment, tracks []media.Track) ([]byte, error) {
 // follow each other in the log.
 func Breaks(a, b fragments.Head) bool { return a.Run != b.Run || b.Gap != fragments.CauseNone }
 
+// BreaksBy reports whether a player needs a discontinuity between two fragments of an answer
+// to a question by a clock: by the producer's there may be others between them in the log.
+func BreaksBy(a, b fragments.Head, c fragments.Clock) bool {
+	return Breaks(a, b) || c == fragments.ProducerClock && !a.End.Equal(b.Start)
+}
+
 // How Before looks: close by first, since media is there as a rule; then in the few
 // stretches of media before at that the timeline names.
 const (
@@ -135,6 +141,33 @@ func Before(ctx context.Context, log *fragments.Log, at time.Time) (fragments.He
 		}
 	}
 	return fragments.Head{}, nothing
+}
+
+// AtProducer returns the fragment in which the producer's clock said at, else the one in which it
+// said the closest before it, not long before; of several the newest. fault.NotFound: there
+// is none.
+func AtProducer(ctx context.Context, log *fragments.Log, at time.Time) (found fragments.Head, err error) {
+	for h, err := range log.SelectBy(ctx, fragments.ProducerClock, fragments.Range{Start: at.Add(-closeBy), End: at.Add(time.Microsecond)}) {
+		if err != nil {
+			return found, err
+		}
+		if !h.Producer.After(at) && !earlier(h, found, at) {
+			found = h
+		}
+	}
+	if found.Number == 0 {
+		err = fault.New(fault.NotFound, "find media", "", "nothing is recorded at that time by the producer's clock").
+			WithHint("timeline?clock=producer shows what there is")
+	}
+	return found, err
+}
+
+// earlier reports whether a says less of the instant at than b.
+func earlier(a, b fragments.Head, at time.Time) bool {
+	if in := a.ProducerEnd().After(at); b.Number == 0 || in {
+		return false
+	}
+	return b.ProducerEnd().After(at) || a.Producer.Before(b.Producer)
 }
 
 // newest returns the last fragment that overlaps [from, at] and starts at or before at;

@@ -16,6 +16,7 @@ import (
 const timelineMost = 3660 * quantity.Day
 
 type timelineView struct {
+	Clock string     `json:"clock"` // server or producer: by which start, end, spans and gaps are
 	Start time.Time  `json:"start"`
 	End   time.Time  `json:"end"`
 	Spans []spanView `json:"spans"`
@@ -31,6 +32,10 @@ type spanView struct {
 	End       time.Time `json:"end"`
 	Fragments int64     `json:"fragments"`
 	Bytes     int64     `json:"bytes"`
+	// ServerStart and ServerEnd are the same on the server's clock, in a timeline by the
+	// producer's.
+	ServerStart *time.Time `json:"server_start,omitempty"`
+	ServerEnd   *time.Time `json:"server_end,omitempty"`
 }
 
 type gapView struct {
@@ -53,6 +58,13 @@ func showTimeline(c *call) error {
 			return fault.Wrap(fault.Invalid, "read resolution", "", err)
 		}
 	}
+	clock, err := playback.Clock(c.w, c.r)
+	if err != nil {
+		return err
+	}
+	if clock == fragments.ProducerClock {
+		return showProducerTimeline(c, start, end, resolution)
+	}
 	line, err := c.s.c.Hub.Log(c.stream).Coverage(c.r.Context(), start, end, resolution)
 	if err != nil {
 		return err
@@ -65,9 +77,9 @@ func showTimeline(c *call) error {
 }
 
 func viewTimeline(line fragments.Timeline, start, end time.Time) timelineView {
-	v := timelineView{Start: start.UTC(), End: end.UTC(), Spans: []spanView{}, Gaps: []gapView{}}
+	v := timelineView{Clock: clockServer, Start: start.UTC(), End: end.UTC(), Spans: []spanView{}, Gaps: []gapView{}}
 	for _, sp := range line.Spans {
-		v.Spans = append(v.Spans, spanView{sp.Start.UTC(), sp.End.UTC(), int64(sp.Fragments), sp.Bytes})
+		v.Spans = append(v.Spans, spanView{Start: sp.Start.UTC(), End: sp.End.UTC(), Fragments: int64(sp.Fragments), Bytes: sp.Bytes})
 	}
 	for _, g := range line.Gaps {
 		v.Gaps = append(v.Gaps, gapView{g.Start.UTC(), g.End.UTC(), g.Cause.String(), g.Detail})

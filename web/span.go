@@ -23,6 +23,9 @@ const (
 )
 
 func (c *call) window(usual time.Duration) (from, to time.Time, err error) {
+	if err := c.byServer(); err != nil {
+		return from, to, err
+	}
 	return playback.Window(c.r, c.s.c.Clock.Now(), usual, timelineMost)
 }
 
@@ -82,6 +85,9 @@ func keysSpan(c *call) (from, to time.Time, err error) {
 // stillSpan is an instant. What is shown is the last frame before it, but not one from
 // before the token's span.
 func stillSpan(c *call) (from, to time.Time, err error) {
+	if err := c.byServer(); err != nil {
+		return from, to, err
+	}
 	at := c.s.c.Clock.Now()
 	if text := c.r.URL.Query().Get("at"); text != "" && text != "now" {
 		if at, err = playback.ParseTime(text, at); err != nil {

@@ -57,6 +57,13 @@ func TestAMediaTokensTimeSpanHolds(t *testing.T) {
 		{past, "vod.m3u8", 403},
 		{past, "vod.m3u8?start=-170m&end=-130m", 200},
 		{past, "vod.m3u8?start=-170m", 403},
+		// What a camera says of its time opens nothing.
+		{past, "vod.m3u8?start=-170m&end=-130m&clock=producer", 403},
+		{past, "vod.m3u8?start=-170m&end=-130m&clock=server", 200},
+		{past, "fragments?start=-170m&end=-130m&clock=producer", 403},
+		{past, "timeline?start=-170m&end=-130m&clock=producer", 403},
+		{past, "clip.mp4?start=-170m&end=-130m&clock=producer", 403},
+		{past, "still.jpg?at=-150m&clock=producer", 403},
 		{past, "master.m3u8", 403},
 		{past, "master.m3u8?start=-170m&end=-130m", 200},
 		{past, "master.m3u8?start=-170m", 403},

@@ -7,7 +7,9 @@
 // holds the last frame for as long as the gap (gaps=hold). Where the codec configuration
 // changes, the clip ends, and the header X-Penstock-Next says where to go on. What a clip
 // covers is in the headers X-Penstock-Start, X-Penstock-End, X-Penstock-Coverage (spans as
-// start/end, separated by commas) and X-Penstock-Gaps (how many).
+// start/end, separated by commas) and X-Penstock-Gaps (how many), by the server's clock; what the
+// producer's said at the start is in X-Penstock-Producer-Start. With clock=producer, start
+// and end are meant by that one, and so is X-Penstock-Next.
 //
 // Only the fragments' sample tables are read before the first byte; their media is read
 // as it is sent, so a range costs what it covers. G.711 is written as FLAC, without loss
@@ -84,12 +86,16 @@ func New(c Config) (*Server, error) {
 	return &Server{c: c, slots: make(chan struct{}, c.Concurrent), cache: bytecache.New[string, *movie](c.CacheBytes)}, nil
 }
 
-// ServeClip answers GET clip.mp4?start&end&gaps&download. download=1 asks the browser to
+// ServeClip answers GET clip.mp4?start&end&clock&gaps&download. download=1 asks the browser to
 // save it. Nothing recorded in the window is fault.NotFound; too many clips at once
 // fault.Throttled.
 func (s *Server) ServeClip(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	began := s.c.Clock.Now()
 	start, end, err := playback.Window(r, began, usual, s.c.Window)
+	if err != nil {
+		return err
+	}
+	clock, err := playback.Clock(w, r)
 	if err != nil {
 		return err
 	}
@@ -109,7 +115,7 @@ func (s *Server) ServeClip(w http.ResponseWriter, r *http.Request, st streams.St
 			WithHint("try again when one of them is done")
 	}
 	log := s.c.Hub.Log(st)
-	m, err := s.movie(r.Context(), log, st, start, end, hold)
+	m, err := s.movie(r.Context(), log, st, wanted{clock, start, end, hold})
 	if err != nil {
 		return err
 	}
@@ -137,6 +143,9 @@ func (m *movie) describe(h http.Header, name string, download bool) {
 		parts = append(parts, s.start.UTC().Format(timeStyle)+"/"+s.end.UTC().Format(timeStyle))
 	}
 	h.Set("X-Penstock-Coverage", strings.Join(parts, ","))
+	if !m.producer.IsZero() {
+		h.Set("X-Penstock-Producer-Start", m.producer.UTC().Format(timeStyle))
+	}
 	if !m.next.IsZero() {
 		h.Set("X-Penstock-Next", m.next.UTC().Format(timeStyle))
 	}

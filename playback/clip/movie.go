@@ -34,8 +34,25 @@ type movie struct {
 	pieces []piece
 	size   int64 // of the whole file
 	spans  []span
-	next   time.Time // server time at which another configuration begins; zero: none does
+	next   time.Time // when another configuration begins, by the clock asked for; zero: none does
 	etag   string
+
+	producer time.Time // the producer's clock at the start; zero: unknown
+}
+
+// wanted is what a clip is asked for.
+type wanted struct {
+	clock      fragments.Clock
+	start, end time.Time
+	hold       bool
+}
+
+// of is the window on the server's clock, as f has it.
+func (w wanted) of(f fragments.Head) (start, end time.Time) {
+	if w.clock == fragments.ProducerClock && f.Producer.IsZero() {
+		return f.End, f.End // it lies before all that was asked for, and is decoded only
+	}
+	return playback.ServerTime(f, w.clock, w.start), playback.ServerTime(f, w.clock, w.end)
 }
 
 // piece is a range of one fragment's media.
@@ -56,9 +73,9 @@ func (m *movie) weight() int64 {
 	return int64(len(m.header)) + 40*int64(len(m.pieces)) + 48*int64(len(m.spans)) + 256
 }
 
-// movie finds or makes the clip of [start, end).
-func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Stream, start, end time.Time, hold bool) (*movie, error) {
-	heads, err := overlap(ctx, log, start, end)
+// movie finds or makes the clip of a window.
+func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Stream, w wanted) (*movie, error) {
+	heads, err := overlap(ctx, log, w)
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +84,11 @@ func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Strea
 	if len(heads) == 0 {
 		return nil, nothing
 	}
-	name := etag(st.ID, heads, start, end, hold)
+	name := etag(st.ID, heads, w)
 	if m, ok := s.cache.Get(name); ok {
 		return m, nil
 	}
-	b := builder{log: log, start: start, end: end, line: timeline{hold: hold}}
+	b := builder{log: log, window: w, line: timeline{hold: w.hold}}
 	for more := true; more && len(heads) > 0; {
 		n := min(len(heads), readBatch)
 		if more, err = b.addAll(ctx, heads[:n]); err != nil {
@@ -98,9 +115,9 @@ func (s *Server) movie(ctx context.Context, log *fragments.Log, st streams.Strea
 
 // overlap returns the heads of the fragments that overlap the window, and those before them
 // that it takes to begin with a key frame.
-func overlap(ctx context.Context, log *fragments.Log, start, end time.Time) ([]fragments.Head, error) {
+func overlap(ctx context.Context, log *fragments.Log, w wanted) ([]fragments.Head, error) {
 	var heads []fragments.Head
-	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
+	for h, err := range log.SelectBy(ctx, w.clock, fragments.Range{Start: w.start, End: w.end}) {
 		if err != nil {
 			return nil, err
 		}
@@ -120,10 +137,10 @@ func overlap(ctx context.Context, log *fragments.Log, start, end time.Time) ([]f
 }
 
 // etag names a clip by all that decides its bytes: fragments never change.
-func etag(id string, heads []fragments.Head, start, end time.Time, hold bool) string {
+func etag(id string, heads []fragments.Head, w wanted) string {
 	const layout = "2 " // how clips are written: another has another bytes
 	sum := fnv.New128a()
-	fmt.Fprint(sum, layout, id, start.UnixNano(), end.UnixNano(), hold)
+	fmt.Fprint(sum, layout, id, w.start.UnixNano(), w.end.UnixNano(), w.hold, w.clock)
 	for _, h := range heads {
 		fmt.Fprint(sum, " ", h.Number)
 	}
@@ -132,14 +149,14 @@ func etag(id string, heads []fragments.Head, start, end time.Time, hold bool) st
 
 // builder gathers the samples of a clip, fragment by fragment.
 type builder struct {
-	log        *fragments.Log
-	start, end time.Time
-	line       timeline
-	sound      *playback.Sound // plain: the sizes of its samples follow from those stored
-	samples    []mp4.Sample
-	m          movie
-	data       int64 // bytes of media so far
-	unread     int   // fragments that could not be read
+	log     *fragments.Log
+	window  wanted
+	line    timeline
+	sound   *playback.Sound // plain: the sizes of its samples follow from those stored
+	samples []mp4.Sample
+	m       movie
+	data    int64 // bytes of media so far
+	unread  int   // fragments that could not be read
 }
 
 // addAll reads the sample tables of some fragments together and adds them in order. It
@@ -171,7 +188,7 @@ func (b *builder) add(f *fragments.Fragment) (more bool, err error) {
 	if b.line.tracks == nil {
 		b.line.tracks, b.sound = f.Tracks, playback.NewSound(f.Tracks).Plain()
 	} else if !media.EqualTracks(b.line.tracks, f.Tracks) {
-		b.m.next = f.Start
+		b.m.next = playback.Begin(f.Head, b.window.clock)
 		return false, nil
 	}
 	from, to := b.cut(f)
@@ -187,18 +204,20 @@ func (b *builder) add(f *fragments.Fragment) (more bool, err error) {
 }
 
 // cut returns the range of samples of f that belong to the clip: from the last key frame
-// at or before its start, for the first fragment, to the first frame at or after its end.
+// at or before its start, where a stretch begins, to the first frame at or after its end.
+// By the producer's clock there can be several stretches.
 func (b *builder) cut(f *fragments.Fragment) (from, to int) {
 	ref := f.Reference()
 	id := f.Tracks[ref].ID
+	start, end := b.window.of(f.Head)
 	to = len(f.Samples)
-	if len(b.samples) == 0 {
+	if len(b.samples) == 0 || f.Start.Before(start) && !f.Start.Equal(b.line.prev.End) {
 		from = to
 		for i, s := range f.Samples {
 			if s.Track != id {
 				continue
 			}
-			late := f.ServerTime(ref, s.DTS).After(b.start)
+			late := f.ServerTime(ref, s.DTS).After(start)
 			if late && from < to {
 				break
 			}
@@ -207,9 +226,9 @@ func (b *builder) cut(f *fragments.Fragment) (from, to int) {
 			}
 		}
 	}
-	if f.End.After(b.end) {
+	if f.End.After(end) {
 		for i := from; i < len(f.Samples); i++ {
-			if s := f.Samples[i]; s.Track == id && !f.ServerTime(ref, s.DTS).Before(b.end) {
+			if s := f.Samples[i]; s.Track == id && !f.ServerTime(ref, s.DTS).Before(end) {
 				return from, i
 			}
 		}
@@ -246,6 +265,9 @@ func (b *builder) place(f *fragments.Fragment, from, to int) {
 		end = f.ServerTime(ref, part.Ends[ref])
 	}
 	part.Start, part.End = start, end
+	if len(b.m.spans) == 0 && !f.Producer.IsZero() {
+		b.m.producer = f.Producer.Add(start.Sub(f.Start))
+	}
 	gap := b.line.place(&part, first, has, start)
 	if n := len(b.m.spans); n > 0 && !gap {
 		b.m.spans[n-1].end = end

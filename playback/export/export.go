@@ -84,9 +84,9 @@ type track struct {
 // timeStyle is RFC 3339 with microseconds, the resolution of fragment numbers.
 const timeStyle = "2006-01-02T15:04:05.000000Z"
 
-// ServeList answers GET fragments?start&end&limit&next: the heads of the fragments that
-// overlap [start, end), oldest first, a page at a time. next is a fragment number: the
-// page begins after it.
+// ServeList answers GET fragments?start&end&clock&limit&next: the heads of the fragments
+// that overlap [start, end) by that clock, in the order in which they came, a page at a
+// time. next is a fragment number: the page begins after it.
 func (s *Server) ServeList(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	start, end, err := playback.Window(r, s.c.Clock.Now(), listSpan, s.c.Window)
 	if err != nil {
@@ -96,14 +96,19 @@ func (s *Server) ServeList(w http.ResponseWriter, r *http.Request, st streams.St
 	if err != nil {
 		return err
 	}
+	clock, err := playback.Clock(w, r)
+	if err != nil {
+		return err
+	}
 	log := s.c.Hub.Log(st)
 	answer := struct {
+		Clock     string `json:"clock"`
 		Fragments []item `json:"fragments"`
 		Next      string `json:"next,omitempty"`
-	}{Fragments: []item{}}
+	}{Clock: w.Header().Get(playback.ClockHeader), Fragments: []item{}}
 	var prev fragments.Head
 	var tracks []track
-	for h, err := range log.Select(r.Context(), fragments.Range{Start: start, End: end, After: after, Limit: limit + 1}) {
+	for h, err := range log.SelectBy(r.Context(), clock, fragments.Range{Start: start, End: end, After: after, Limit: limit + 1}) {
 		if err != nil {
 			return err
 		}

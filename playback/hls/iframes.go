@@ -138,6 +138,9 @@ func (k *keyPicker) skip(h fragments.Head) {
 // playlist's segments, with its numbers and as far back as dvr says.
 func (s *Server) ServeKeys(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	q := r.URL.Query()
+	if err := onlyServer(w, r); err != nil {
+		return err
+	}
 	if !q.Has("start") && !q.Has("end") {
 		return s.serveLiveKeys(w, r, st)
 	}
@@ -164,6 +167,16 @@ func (s *Server) ServeKeys(w http.ResponseWriter, r *http.Request, st streams.St
 	}
 	s.c.Metrics.Requests.WithLabelValues("keys").Inc()
 	return send(w, r, typePlaylist, "private, no-cache", renderKeys(list, playback.Token(r)))
+}
+
+// onlyServer refuses times that are meant by another clock.
+func onlyServer(w http.ResponseWriter, r *http.Request) error {
+	clock, err := playback.Clock(w, r)
+	if err == nil && clock != fragments.ServerClock {
+		err = fault.New(fault.Invalid, "read clock", "", "this list is by the server's clock only").
+			WithHint("vod.m3u8 takes clock=producer")
+	}
+	return err
 }
 
 func nothingThere(st streams.Stream) error {

@@ -23,6 +23,9 @@ const masterHeads = 64
 // stream and its key frames, so that players can scrub. With start and end both are of
 // that window, else live, as far back as dvr says.
 func (s *Server) ServeMaster(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
+	if err := onlyServer(w, r); err != nil {
+		return err
+	}
 	q, live := url.Values{}, true
 	log := s.c.Hub.Log(st)
 	from := time.Time{}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"iter"
 	"math"
 	"net/http"
 	"strconv"
@@ -58,7 +59,8 @@ func (s *survey) leaves(ctx context.Context, log *fragments.Log, h fragments.Hea
 }
 
 // ServeVOD answers GET vod.m3u8?start&end with a playlist of the fragments that overlap
-// [start, end), whole: where start lies inside the first, EXT-X-START says how far in.
+// [start, end), whole: where start lies inside the first, EXT-X-START says how far in. With
+// clock=producer, these times and those of the list are the producer's.
 // The text is written while the log is read, so its size does not matter to memory. It
 // revalidates by ETag: retention may take what it lists. Nothing recorded in the window
 // is fault.NotFound; nothing that a browser plays, as Motion JPEG, fault.Invalid.
@@ -68,8 +70,13 @@ func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Str
 	if err != nil {
 		return err
 	}
+	clock, err := playback.Clock(w, r)
+	if err != nil {
+		return err
+	}
 	log := s.c.Hub.Log(st)
-	found, err := look(r.Context(), log, start, end)
+	ask := question{log, clock, start, end, playback.Token(r)}
+	found, err := ask.look(r.Context())
 	if err != nil {
 		return err
 	}
@@ -79,12 +86,11 @@ func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Str
 	case found.count == 0:
 		return nothingThere(st)
 	}
-	token := playback.Token(r)
 	h := w.Header()
 	h.Set("Content-Type", typePlaylist)
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Vary", "Accept-Encoding")
-	etag := found.etag(start, token)
+	etag := found.etag(ask)
 	h.Set("ETag", etag)
 	if playback.NoneMatch(r, etag) {
 		w.WriteHeader(http.StatusNotModified)
@@ -93,7 +99,7 @@ func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Str
 	s.c.Metrics.Requests.WithLabelValues("vod").Inc()
 	s.c.Metrics.FirstByte.WithLabelValues("vod").Observe(s.c.Clock.Now().Sub(began).Seconds())
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(vodTimeout))
-	if err := sendVOD(w, r, log, found, start, end, token); err != nil && r.Context().Err() == nil {
+	if err := ask.send(w, r, found); err != nil && r.Context().Err() == nil {
 		// The status is out: a list cut short, without its last line, is all that can be said.
 		s.c.Logger.Warn("playlist cut short", "stream", st.Name, "err", err)
 		panic(http.ErrAbortHandler)
@@ -101,7 +107,7 @@ func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request, st streams.Str
 	return nil
 }
 
-func sendVOD(w http.ResponseWriter, r *http.Request, log *fragments.Log, found survey, start, end time.Time, token string) error {
+func (q question) send(w http.ResponseWriter, r *http.Request, found survey) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
@@ -116,19 +122,31 @@ func sendVOD(w http.ResponseWriter, r *http.Request, log *fragments.Log, found s
 		out = z
 	}
 	b := bufio.NewWriterSize(out, 32<<10)
-	if err := writeVOD(r.Context(), b, log, found, start, end, token); err != nil {
+	if err := q.write(r.Context(), b, found); err != nil {
 		return err
 	}
 	return b.Flush()
 }
 
+// question is what a playlist on demand is asked for.
+type question struct {
+	log        *fragments.Log
+	clock      fragments.Clock
+	start, end time.Time
+	token      string
+}
+
+func (q question) heads(ctx context.Context) iter.Seq2[fragments.Head, error] {
+	return q.log.SelectBy(ctx, q.clock, fragments.Range{Start: q.start, End: q.end})
+}
+
 // look reads the heads of a window once, for what stands at the top of the playlist.
-func look(ctx context.Context, log *fragments.Log, start, end time.Time) (survey, error) {
+func (q question) look(ctx context.Context) (survey, error) {
 	var s survey
 	sum := fnv.New64a()
 	longest := time.Duration(0)
 	looked, run := 0, uint32(0)
-	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
+	for h, err := range q.heads(ctx) {
 		if err != nil {
 			return s, err
 		}
@@ -136,7 +154,7 @@ func look(ctx context.Context, log *fragments.Log, start, end time.Time) (survey
 		if fresh {
 			looked, run = looked+1, h.Run
 		}
-		if s.leaves(ctx, log, h, fresh, looked) {
+		if s.leaves(ctx, q.log, h, fresh, looked) {
 			continue
 		}
 		if s.count == 0 {
@@ -156,24 +174,24 @@ func look(ctx context.Context, log *fragments.Log, start, end time.Time) (survey
 	return s, nil
 }
 
-func (s survey) etag(start time.Time, token string) string {
+func (s survey) etag(q question) string {
 	sum := fnv.New32a()
-	_, _ = io.WriteString(sum, token)
-	return fmt.Sprintf(`"%s-%d-%x-%x"`, s.tag, s.count, max(0, start.Sub(s.first.Start)), sum.Sum32())
+	_, _ = io.WriteString(sum, q.token)
+	return fmt.Sprintf(`"%s-%d-%x-%x-%d"`, s.tag, s.count, max(0, q.start.Sub(playback.Begin(s.first, q.clock))), sum.Sum32(), q.clock)
 }
 
-// writeVOD writes the playlist of the fragments that found counted.
-func writeVOD(ctx context.Context, w *bufio.Writer, log *fragments.Log, found survey, start, end time.Time, token string) error {
+// write writes the playlist of the fragments that found counted.
+func (q question) write(ctx context.Context, w *bufio.Writer, found survey) error {
 	b := make([]byte, 0, 512)
 	b = append(b, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-TARGETDURATION:"...)
 	b = strconv.AppendInt(b, int64(found.target), 10)
 	b = append(b, "\n#EXT-X-MEDIA-SEQUENCE:0\n"...)
-	if into := start.Sub(found.first.Start); into > 0 {
+	if into := q.start.Sub(playback.Begin(found.first, q.clock)); into > 0 {
 		b = append(b, "#EXT-X-START:TIME-OFFSET="...)
 		b = append(appendSeconds(b, into), ",PRECISE=YES\n"...)
 	}
 	prev, begun := fragments.Head{}, false
-	for h, err := range log.Select(ctx, fragments.Range{Start: start, End: end}) {
+	for h, err := range q.heads(ctx) {
 		if err != nil {
 			return err
 		}
@@ -183,8 +201,8 @@ func writeVOD(ctx context.Context, w *bufio.Writer, log *fragments.Log, found su
 		if found.left[h.Run] {
 			continue
 		}
-		breaks := begun && playback.Breaks(prev, h)
-		b = appendStored(b, h, breaks, !begun || h.Run != prev.Run, token)
+		breaks := begun && playback.BreaksBy(prev, h, q.clock)
+		b = q.appendStored(b, h, breaks, !begun || h.Run != prev.Run)
 		prev, begun = h, true
 		if _, err := w.Write(b); err != nil {
 			return err
@@ -196,21 +214,21 @@ func writeVOD(ctx context.Context, w *bufio.Writer, log *fragments.Log, found su
 }
 
 // appendStored writes a fragment of the log as a segment.
-func appendStored(b []byte, h fragments.Head, breaks, init bool, token string) []byte {
+func (q question) appendStored(b []byte, h fragments.Head, breaks, init bool) []byte {
 	if breaks {
 		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
 	}
 	if init {
 		b = append(b, `#EXT-X-MAP:URI="fragments/init-`...)
 		b = strconv.AppendUint(b, uint64(h.Number), 10)
-		b = append(append(b, ".mp4"...), token...)
+		b = append(append(b, ".mp4"...), q.token...)
 		b = append(b, "\"\n"...)
 	}
 	b = append(b, "#EXT-X-PROGRAM-DATE-TIME:"...)
-	b = h.Start.UTC().AppendFormat(b, timestampStyle)
+	b = playback.Begin(h, q.clock).UTC().AppendFormat(b, timestampStyle)
 	b = append(b, "\n#EXTINF:"...)
 	b = append(appendSeconds(b, h.End.Sub(h.Start)), ",\nfragments/"...)
 	b = strconv.AppendUint(b, uint64(h.Number), 10)
-	b = append(append(b, ".m4s"...), token...)
+	b = append(append(b, ".m4s"...), q.token...)
 	return append(b, '\n')
 }

@@ -17,11 +17,29 @@ type frame struct {
 	samples []media.Sample // in decode order, from a sync sample; the wanted one is shown at pts
 	pts     int64
 	at      time.Time // server time of the wanted frame
+	said    time.Time // the producer's clock then; zero: unknown
 	key     bool
 }
 
 // clipMax is how many samples one decoding may take: ten seconds at 120 frames/s.
 const clipMax = 1200
+
+// onServer makes a question by the producer's clock one by the server's. Only what is
+// recorded is found by it; the fragment that is open is not.
+func (s *Server) onServer(ctx context.Context, st streams.Stream, q question) (question, error) {
+	if q.clock == fragments.ServerClock || q.at.IsZero() {
+		return q, nil
+	}
+	h, err := playback.AtProducer(ctx, s.c.Hub.Log(st), q.at)
+	if err != nil {
+		return q, err
+	}
+	q.at = playback.ServerTime(h, q.clock, q.at)
+	if !q.at.Before(h.End) {
+		q.at = h.End.Add(-time.Microsecond)
+	}
+	return q, nil
+}
 
 // find looks for the frame in the open fragment, then in the log.
 func (s *Server) find(ctx context.Context, st streams.Stream, q question) (*frame, error) {
@@ -122,6 +140,10 @@ func pick(f *fragments.Fragment, q question) (*frame, bool) {
 	}
 	s := video[best]
 	pts := s.DTS + int64(s.CTO)
-	return &frame{track: f.Tracks[ref], samples: video[key : best+1], pts: pts,
-		at: f.ServerTime(ref, pts-offset), key: best == key}, true
+	out := &frame{track: f.Tracks[ref], samples: video[key : best+1], pts: pts,
+		at: f.ServerTime(ref, pts-offset), key: best == key}
+	if !f.Producer.IsZero() {
+		out.said = f.Producer.Add(out.at.Sub(f.Start))
+	}
+	return out, true
 }

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"penstock/fragments"
 	"penstock/internal/bytecache"
 	"penstock/internal/fault"
 	"penstock/internal/host"
@@ -32,6 +33,8 @@ const (
 	widthMax = 3840
 	// fresh is how old the newest still of a stream may be to be given again.
 	fresh = time.Second
+
+	timeStyle = "2006-01-02T15:04:05.000000Z"
 )
 
 // Config is what a Server needs. Hub is required; the rest has defaults.
@@ -98,6 +101,7 @@ func (s *Server) Available() bool { return s.c.FFmpeg != "" }
 type picture struct {
 	jpeg []byte
 	at   time.Time // server time of the frame
+	said time.Time // the producer's clock then; zero: unknown
 	key  bool      // of a key frame
 }
 
@@ -107,8 +111,9 @@ func (p *picture) weight() int64 { return int64(len(p.jpeg)) + 256 }
 // question is what a request asks for.
 type question struct {
 	at    time.Time // zero: the newest
-	key   bool      // the key frame at or before, which costs least
-	width int       // 0: as it is
+	clock fragments.Clock
+	key   bool // the key frame at or before, which costs least
+	width int  // 0: as it is
 }
 
 func parse(r *http.Request, now time.Time) (q question, err error) {
@@ -134,14 +139,22 @@ func parse(r *http.Request, now time.Time) (q question, err error) {
 	return q, nil
 }
 
-// ServeStill answers GET still.jpg?at=&width=&key=: the nearest frame at or before at, as
+// ServeStill answers GET still.jpg?at=&width=&key=&clock=: the nearest frame at or before at, as
 // it was recorded or is being received; without at the newest, where one made less than
 // a second ago will do. key=1 takes the nearest key frame instead, which is made once for
-// all who ask. The header X-Penstock-Time has the frame's server time.
+// all who ask. The header X-Penstock-Time has the frame's server time, X-Penstock-Producer-Time
+// what the producer's clock said, where that is known. With clock=producer at is meant by
+// that one, and is looked for in what is recorded.
 func (s *Server) ServeStill(w http.ResponseWriter, r *http.Request, st streams.Stream) error {
 	began := s.c.Clock.Now()
 	q, err := parse(r, began)
 	if err != nil {
+		return err
+	}
+	if q.clock, err = playback.Clock(w, r); err != nil {
+		return err
+	}
+	if q, err = s.onServer(r.Context(), st, q); err != nil {
 		return err
 	}
 	pic, err := s.make(r.Context(), st, q)
@@ -154,7 +167,10 @@ func (s *Server) ServeStill(w http.ResponseWriter, r *http.Request, st streams.S
 	h := w.Header()
 	h.Set("Content-Type", "image/jpeg")
 	h.Set("ETag", etag)
-	h.Set("X-Penstock-Time", pic.at.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	h.Set("X-Penstock-Time", pic.at.UTC().Format(timeStyle))
+	if !pic.said.IsZero() {
+		h.Set("X-Penstock-Producer-Time", pic.said.UTC().Format(timeStyle))
+	}
 	h.Set("Cache-Control", "private, no-cache")
 	s.c.Metrics.Requests.WithLabelValues("still").Inc()
 	s.c.Metrics.FirstByte.WithLabelValues("still").Observe(s.c.Clock.Now().Sub(began).Seconds())
@@ -221,7 +237,7 @@ func (s *Server) render(ctx context.Context, st streams.Stream, f *frame, width 
 
 func (s *Server) draw(ctx context.Context, st streams.Stream, f *frame, width int) (*picture, error) {
 	if f.track.Codec.Name() == "mjpeg" && (width == 0 || !s.Available()) {
-		return &picture{jpeg: f.samples[len(f.samples)-1].Data, at: f.at, key: true}, nil
+		return &picture{jpeg: f.samples[len(f.samples)-1].Data, at: f.at, said: f.said, key: true}, nil
 	}
 	if !s.Available() {
 		return nil, fault.New(fault.Unavailable, "make still of", st.Name, "ffmpeg is not installed").
@@ -240,5 +256,5 @@ func (s *Server) draw(ctx context.Context, st streams.Stream, f *frame, width in
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "make still of", st.Name, err)
 	}
-	return &picture{jpeg: jpeg, at: f.at, key: f.key}, nil
+	return &picture{jpeg: jpeg, at: f.at, said: f.said, key: f.key}, nil
 }
