@@ -1,6 +1,7 @@
 package awsjson
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -27,6 +28,12 @@ type Stream struct {
 // eventSize is room for an event that does not say how large it is.
 const eventSize = 4 << 10
 
+// settle is how long the answer to an HTTP/1.1 request waits. The AWS SDK for Go closes
+// the request's body as soon as an answer begins; where net/http has sent it and not yet
+// looked whether there is more, it takes that for a failed request and closes the
+// connection under the stream. An answer from far away never comes that soon.
+const settle = 20 * time.Millisecond
+
 // Start sends the headers and the initial-response frame, without which clients wait
 // for ever. Further calls do nothing.
 func (s *Stream) Start() error {
@@ -34,6 +41,16 @@ func (s *Stream) Start() error {
 		return s.broken
 	}
 	s.began = true
+	if s.call.Request.ProtoMajor == 1 {
+		wait := time.NewTimer(settle)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-s.call.Request.Context().Done():
+			s.broken = context.Cause(s.call.Request.Context())
+			return s.broken
+		}
+	}
 	s.begin(TypeEvents)
 	s.w.WriteHeader(http.StatusOK)
 	empty := []byte("{}")
