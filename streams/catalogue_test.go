@@ -3,6 +3,7 @@ package streams_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"penstock/internal/fault"
 	"penstock/internal/secret"
+	"penstock/storage/meta"
 	"penstock/streams"
 )
 
@@ -52,6 +54,50 @@ func TestAStreamIsKeptWithAllItSays(t *testing.T) {
 		}
 		if byID, err := cat.ByID(want.ID); err != nil || byID.Name != "front-door" {
 			t.Errorf("%s: by id: %v", name, err)
+		}
+	}
+}
+
+func TestACatalogueFromBeforeLimitsOfBytesOpens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meta.db")
+	before := streams.Schema()
+	before.Versions = before.Versions[:1]
+	old, err := meta.Open(t.Context(), meta.Config{Path: path, Schemas: []meta.Schema{before}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = old.Write(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO stream (id, account, name, created, version, retention, source, password, tags) VALUES ('abc', ?, 'cam', 1, 7, 7200000, '', '', '')`, account)
+		return err
+	})
+	if err := errors.Join(err, old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c := openCatalogue(t, openMeta(t, path), newClock(), nil)
+	s, err := c.Get(account, "cam")
+	if err != nil || s.Retention != 2*time.Hour || s.RetentionBytes != 0 || s.Version != "7" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if _, err := c.Update(t.Context(), account, "cam", func(s *streams.Stream) error { s.RetentionBytes = 5 << 30; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if age, size := c.Bounds("abc"); age != 2*time.Hour || size != 5<<30 {
+		t.Errorf("bounds %v, %d", age, size)
+	}
+}
+
+func TestALimitOfBytesIsKept(t *testing.T) {
+	c, db, clock := newCatalogue(t)
+	s, err := c.Create(t.Context(), streams.Stream{Account: account, Name: "cam", RetentionBytes: streams.RetentionBytesMin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := openCatalogue(t, db, clock, nil).Get(account, "cam"); err != nil || got.RetentionBytes != s.RetentionBytes {
+		t.Errorf("after a restart %d, %v", got.RetentionBytes, err)
+	}
+	for _, n := range []int64{-1, 1, streams.RetentionBytesMin - 1, streams.RetentionBytesMax + 1} {
+		if _, err := c.Update(t.Context(), account, "cam", func(s *streams.Stream) error { s.RetentionBytes = n; return nil }); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
 }
