@@ -18,7 +18,7 @@ export function readEvent(e) {
   return { id: e.id, kind: e.kind || '', label: e.label || '', start: instant(e.start), end: e.open ? NaN : instant(e.end), open: !!e.open, keep: e.keep || '', keptFrom: instant(e.kept_from), keptTo: instant(e.kept_to), keptUntil: instant(e.kept_until), before: duration(e.before) || 0, by: e.by || '', data };
 }
 
-const WORDS = { mark: 'mark', recording: 'recorded event' };
+const WORDS = { mark: 'Mark', recording: 'Recorded event' };
 /** What an event is called. */
 export const word = (e) => e.label || WORDS[e.kind] || e.kind;
 

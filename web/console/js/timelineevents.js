@@ -46,7 +46,7 @@ export function lane(ctx, m, /** @type {[number, number]} */ [top, bottom], foun
     const e = b.list[0];
     ctx.fillStyle = m.c[tint(e.kind)];
     if (b.list.length > 1) pill(ctx, m, b, top, h);
-    else if (b.point) (e.kind === 'mark' ? flag : diamond)(ctx, b, top, h);
+    else if (b.point) point(ctx, m, b, e.kind === 'mark' ? flag : diamond, top, h);
     else block(ctx, m, b, e, top, h);
   }
 }
@@ -81,26 +81,33 @@ function block(ctx, m, b, e, top, h) {
   ctx.restore();
 }
 
-function flag(ctx, b, top, h) {
-  const x = b.x + b.w / 2;
-  ctx.fillRect(x - 1, top, 2, h);
+/** An instant, with an edge that keeps it apart from a block under it. */
+function point(ctx, m, b, shape, top, h) {
   ctx.beginPath();
-  ctx.moveTo(x, top);
-  ctx.lineTo(x + b.w * 0.75, top + h * 0.28);
-  ctx.lineTo(x, top + h * 0.56);
+  shape(ctx, b, b.x + b.w / 2, top, h);
+  ctx.closePath();
+  ctx.strokeStyle = m.c.panel;
+  ctx.lineWidth = 2.5;
+  ctx.stroke();
   ctx.fill();
 }
 
-function diamond(ctx, b, top, h) {
-  const x = b.x + b.w / 2;
+function flag(ctx, b, x, top, h) {
+  ctx.moveTo(x - 1, top);
+  ctx.lineTo(x + 1, top);
+  ctx.lineTo(x + b.w * 0.8, top + h * 0.3);
+  ctx.lineTo(x + 1, top + h * 0.6);
+  ctx.lineTo(x + 1, top + h);
+  ctx.lineTo(x - 1, top + h);
+}
+
+function diamond(ctx, b, x, top, h) {
   const y = top + h / 2;
   const r = Math.min(b.w, h) / 2;
-  ctx.beginPath();
   ctx.moveTo(x, y - r);
   ctx.lineTo(x + r, y);
   ctx.lineTo(x, y + r);
   ctx.lineTo(x - r, y);
-  ctx.fill();
 }
 
 function pill(ctx, m, b, top, h) {

@@ -7,7 +7,7 @@ import { LEAST } from './timescale.js';
 export function zone(tl, { x, y }) {
   const L = layout(tl.coarse, tl.happened);
   if (y < (L.over[1] + L.pill) / 2) return 'over';
-  if (tl.selection && y < L.axis[0] + 6) {
+  if (tl.selection && y < L.band[1] + 8) {
     const reach = tl.coarse ? 18 : 8;
     if (Math.abs(x - tl.x(tl.selection.from)) < reach) return 'from';
     if (Math.abs(x - tl.x(tl.selection.to)) < reach) return 'to';

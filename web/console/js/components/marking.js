@@ -9,7 +9,11 @@ import { addEvent, changeEvent, mayMark, playFrom, word } from '../events.js';
 export function useMarking({ name, stream, player, events, detail, control, clip }) {
   const [dialog, setDialog] = useState(/** @type {any} */ (null));
   const last = useRef(/** @type {any} */ (null));
-  const shown = () => (Number.isFinite(player?.time.value) ? Math.min(player.time.value, serverNow()) : serverNow());
+  // The instant on the screen; right after going live that is still of the picture before.
+  const shown = () => {
+    const [t, live] = [player?.time.value, serverNow()];
+    return !Number.isFinite(t) || t > live || (player.mode.value === 'live' && player.playing.value && live - t > 30000) ? live : t;
+  };
   const edit = (event) => setDialog({ kind: 'edit', event });
 
   const go = (e) => {
@@ -24,12 +28,12 @@ export function useMarking({ name, stream, player, events, detail, control, clip
   const next = async (back) => {
     const t = shown();
     const was = last.current?.e;
-    const fresh = was && Math.abs(t - playFrom(was)) < 15000 ? was : null;
+    const fresh = was && player.mode.value === 'recorded' && (serverNow() - last.current.at < 4000 || Math.abs(t - playFrom(was)) < 15000) ? was : null;
     try {
       const e = await events.step(t, back, fresh);
       if (!e) return toast(`No event ${back ? 'before' : 'after'} this`);
       goThere(e);
-      return toast(`${word(e)}, ${clock(e.start)}`, 'ok', 2500);
+      return toast(`${word(e)}, ${clock(e.start)}`, 'ok', 4000);
     } catch (err) { return toast(`The events could not be read: ${words(err)}`, 'bad'); }
   };
   const mark = async () => {

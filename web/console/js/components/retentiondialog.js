@@ -42,7 +42,7 @@ function Change({ s, onClose }) {
   const [error, setError] = useState(/** @type {any} */ (null));
   const [again, setAgain] = useState(0);
   const most = limited ? join(size) : 0;
-  const sizeOK = !limited || (most >= 1e6 && most < 1e18);
+  const sizeOK = !limited || (most >= 2 ** 20 && most <= 2 ** 60);
   const ok = retentionOK(keep) && sizeOK;
   const body = {};
   if (ok && retentionValue(keep) !== retentionValue(s.retention)) body.retention = retentionValue(keep);
@@ -73,7 +73,7 @@ function Change({ s, onClose }) {
   const field = (k) => (e) => setSize({ ...size, [k]: e.currentTarget.value });
   return html`<form onSubmit=${submit}><${Shown} s=${s} />
     <${Retention} value=${keep} onChange=${setKeep} />
-    <${Field} id="rsize" label="And at most" hint=${sizeOK ? holds(s, keep, most) : null} error=${sizeOK ? '' : 'A size such as 500 GB'}>
+    <${Field} id="rsize" label="And at most" hint=${sizeOK ? holds(s, keep, most) : null} error=${sizeOK ? '' : 'A size such as 500 GB, at least 1.1 MB'}>
       <div class="row" style=${{ flexWrap: 'nowrap' }}><select class="in" id="rsize" value=${limited ? 'on' : ''} onChange=${(e) => setLimited(e.currentTarget.value === 'on')}><option value="">no limit of size</option><option value="on">this much:</option></select>
       ${limited && html`<input class="in" inputmode="decimal" aria-label="Size" value=${size.number} onInput=${field('number')} aria-invalid=${!sizeOK} autocomplete="off" /><select class="in auto unit" aria-label="Unit" value=${size.unit} onChange=${field('unit')}>${UNITS.map(([u]) => html`<option value=${u}>${u}</option>`)}</select>`}</div></${Field}>
     <div class="card pad preview" role="status">${told(some, known, look, s, keep, most)}${known && look.error && html` <button type="button" class="btn sm" onClick=${() => setAgain(again + 1)}>Ask again</button>`}</div>

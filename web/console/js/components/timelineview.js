@@ -103,9 +103,9 @@ function Peek({ hover, name, width }) {
     return () => clearTimeout(t);
   }, [able, at, name]);
   if (hover.scrub && !hover.gap) return null;
-  const half = able && ready ? 102 : 60;
+  const half = (able && ready) || hover.events ? 102 : 60;
   const left = Math.min(Math.max(half, hover.x), width - half);
-  return html`<div class="peek" style=${{ left: `${left}px`, bottom: hover.over ? 'calc(100% + 4px)' : undefined }}>
+  return html`<div class=${`peek ${hover.events ? 'wide' : ''}`} style=${{ left: `${left}px`, bottom: hover.over ? 'calc(100% + 4px)' : undefined }}>
     ${able && src && html`<img src=${src} alt="" hidden=${!ready} onLoad=${() => setReady(true)} onError=${() => { setSrc(''); setReady(false); }} />`}
     ${hover.events ? html`<${Told} list=${hover.events} />` : html`<b>${hover.over ? `${day(hover.t)} ${hourMinute(hover.t)}` : clock(hover.t)}</b>`}
     ${hover.events ? null : hover.gap ? html`<div class="mut"><span class="hatch"></span> ${span(hover.gap.end - hover.gap.start)} missing${hover.gap.reason ? `: ${hover.gap.reason}` : ''}</div>` : !hover.recorded && !hover.scrub && html`<div class="mut">nothing recorded</div>`}
