@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -297,24 +299,42 @@ func (c *client) showAddresses(ctx context.Context, name, ttl string) error {
 	return err
 }
 
-// player is a program that opens an address, with what keeps it from talking all the time.
+// player is a program that opens a playlist, with what keeps it from talking all the time.
 type player struct {
 	name  string
-	quiet []string
+	words []string // before the playlist
+	entry string   // of the playlist, before the address
 }
 
-// players are those that are looked for, best first.
+// players are those that are looked for, best first. Each is given a file that nobody else
+// may read: the address has a token in it, and who is on the machine sees what programs are
+// called with.
 func players() []player {
-	return []player{{"ffplay", []string{"-loglevel", "error", "-nostats"}}, {"mpv", []string{"--really-quiet"}}, {"vlc", []string{"--quiet"}}}
+	return []player{
+		{"ffplay", []string{"-loglevel", "error", "-nostats", "-protocol_whitelist", "file,http,https,tcp,tls,crypto,data", "-i", ""}, "#EXT-X-STREAM-INF:BANDWIDTH=1"},
+		{"mpv", []string{"--really-quiet", "--playlist="}, "#EXTINF:-1,penstock"},
+		{"vlc", []string{"--quiet", ""}, "#EXTINF:-1,penstock"},
+	}
+}
+
+// command is p on an address, which lies in dir.
+func (p player) command(ctx context.Context, program, dir, address string) (*exec.Cmd, error) {
+	file := filepath.Join(dir, "watch.m3u8")
+	if err := os.WriteFile(file, []byte("#EXTM3U\n"+p.entry+"\n"+address+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	words := slices.Clone(p.words)
+	words[len(words)-1] += file
+	return exec.CommandContext(ctx, program, words...), nil
 }
 
 // play runs a player on the stream until it ends.
-func (c *client) play(ctx context.Context, name, ttl string) error {
+func (c *client) play(ctx context.Context, name, ttl string) (err error) {
 	var program string
-	var words []string
+	var with player
 	for _, p := range players() {
 		if found, err := exec.LookPath(p.name); err == nil {
-			program, words = found, p.quiet
+			program, with = found, p
 			break
 		}
 	}
@@ -322,12 +342,20 @@ func (c *client) play(ctx context.Context, name, ttl string) error {
 		return fault.New(fault.Unavailable, "play", name, "none of ffplay, mpv, vlc is on PATH").
 			WithHint("install ffmpeg or mpv, or open what `penstock watch " + name + " --url` prints elsewhere")
 	}
+	dir, err := os.MkdirTemp("", "penstock-") // its mode is 0700
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	a, err := c.admit(ctx, name, ttl)
 	if err != nil {
 		return err
 	}
 	c.t.say("%s plays %s; close it, or press Ctrl-C here", program, name)
-	cmd := exec.CommandContext(ctx, program, append(words, a.HLS)...)
+	cmd, err := with.command(ctx, program, dir, a.HLS)
+	if err != nil {
+		return errors.Join(err, c.withdraw(ctx, name, a.token))
+	}
 	cmd.Stdout, cmd.Stderr = c.t.err, c.t.err
 	err = cmd.Run()
 	if ctx.Err() != nil {

@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"penstock/internal/repotest"
 )
 
 // showing is a server that shows one answer after the other; after the last it calls done.
@@ -143,23 +148,68 @@ func TestWatchStartsAPlayerAndTakesTheTokenBack(t *testing.T) {
 	if code != exitFailed || !strings.Contains(errs, "none of ffplay, mpv, vlc is on PATH") || !strings.Contains(errs, "try: install") {
 		t.Errorf("exit %d %s", code, errs)
 	}
-	script := "#!/bin/sh\nfor address; do :; done\necho \"$address\" > " + bin + "/asked\n"
-	if err := os.WriteFile(filepath.Join(bin, "mpv"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"vlc", "mpv", "ffplay"} { // each is looked for before the one before it
+		script := "#!/bin/sh\necho \"$@\" > " + bin + "/words\nfor file; do :; done\nfile=${file#--playlist=}\n" +
+			"/bin/cat \"$file\" > " + bin + "/asked\n/bin/ls -l \"$file\" > " + bin + "/mode\necho \"$file\" > " + bin + "/name\n"
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errs = run("", "watch", demoName, "--open"); code != 0 {
+			t.Fatalf("exit %d %s", code, errs)
+		}
+		read := func(file string) string {
+			text, err := os.ReadFile(filepath.Join(bin, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		if words := read("words"); strings.Contains(words, "psm_") || strings.Contains(words, "://") {
+			t.Errorf("%s is called with %s", name, words)
+		}
+		if mode := read("mode"); !strings.HasPrefix(mode, "-rw------- ") {
+			t.Errorf("%s: %s", name, mode)
+		}
+		if _, err := os.Stat(filepath.Dir(strings.TrimSpace(read("name")))); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the playlist is still there: %v", name, err)
+		}
+		lines := strings.Fields(read("asked"))
+		address := lines[len(lines)-1]
+		if !strings.Contains(address, "/live.m3u8?token=psm_") {
+			t.Fatalf("%s is to open %q", name, lines)
+		}
+		res, err := http.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("the address of a player that ended answers %s", res.Status)
+		}
 	}
-	if code, _, errs = run("", "watch", demoName, "--open"); code != 0 {
-		t.Fatalf("exit %d %s", code, errs)
+}
+
+// TestThePlaylistForFfplayCanBeRead has ffprobe open what ffplay is given.
+func TestThePlaylistForFfplayCanBeRead(t *testing.T) {
+	repotest.Need(t, "ffprobe")
+	_, run := servedDemo(t, true)
+	var a struct{ HLS string }
+	if code, out, errs := run("", "watch", demoName, "--url", "-o", "json"); code != 0 || json.Unmarshal([]byte(out), &a) != nil {
+		t.Fatalf("exit %d %s %s", code, out, errs)
 	}
-	asked, err := os.ReadFile(filepath.Join(bin, "asked"))
-	if err != nil || !strings.Contains(string(asked), "/live.m3u8?token=psm_") {
-		t.Fatalf("%s %v", asked, err)
-	}
-	res, err := http.Get(strings.TrimSpace(string(asked)))
+	p := players()[0]
+	cmd, err := p.command(t.Context(), "ffprobe", t.TempDir(), a.HLS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusUnauthorized {
-		t.Errorf("the address of a player that ended answers %s", res.Status)
+	words := slices.DeleteFunc(cmd.Args[1:], func(w string) bool { return w == "-nostats" }) // it is no word of ffprobe's
+	for late := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command("ffprobe", append([]string{"-show_entries", "stream=codec_name"}, words...)...).CombinedOutput()
+		if err == nil && strings.Contains(string(out), "codec_name=h264") {
+			return
+		}
+		if time.Now().After(late) {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 }
