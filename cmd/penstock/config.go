@@ -14,9 +14,12 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"penstock/ingest/mqtt"
+	"penstock/ingest/rtsp"
 	"penstock/internal/quantity"
 	"penstock/internal/secret"
 	"penstock/streams/datastream"
+	"penstock/web"
 )
 
 // config is the whole of what an operator may set, from the file, the environment
@@ -46,6 +49,15 @@ type config struct {
 			Directory string   `yaml:"directory"`
 		} `yaml:"acme"`
 	} `yaml:"tls"`
+
+	Connections struct {
+		HTTP           int `yaml:"http"`
+		HTTPPerAddress int `yaml:"http_per_address"`
+		RTSP           int `yaml:"rtsp"`
+		RTSPPerAddress int `yaml:"rtsp_per_address"`
+		MQTT           int `yaml:"mqtt"`
+		MQTTPerAddress int `yaml:"mqtt_per_address"`
+	} `yaml:"connections"`
 
 	Storage struct {
 		Fragment    span `yaml:"fragment"`
@@ -86,6 +98,7 @@ func defaults() config {
 		Data: "penstock-data", HTTP: "127.0.0.1:8080", RTSP: "127.0.0.1:8554", RTSPUDP: "auto", RTSPS: "127.0.0.1:8322", MQTT: off, MQTTS: off,
 		Account: "000000000000", Region: "us-east-1", LogLevel: "info", LogFormat: "text",
 	}
+	c.Connections.HTTP, c.Connections.RTSP, c.Connections.MQTT = web.DefaultMaxConns, rtsp.DefaultConnections, mqtt.DefaultMaxConns
 	c.Storage.Fragment = span(2 * time.Second)
 	c.Storage.ChunkSpan = span(time.Minute)
 	c.Storage.ChunkSize = 64 << 20
@@ -263,6 +276,9 @@ func (c *config) Validate() error {
 	if c.TLS.Auto && c.TLS.Cert != "" {
 		return errors.New("tls: self_signed and cert exclude each other")
 	}
+	if err := c.validateConnections(); err != nil {
+		return err
+	}
 	if d := time.Duration(c.Storage.Fragment); d < time.Second || d > 10*time.Second {
 		return fmt.Errorf("storage.fragment %v: not between 1s and 10s", d)
 	}
@@ -291,6 +307,25 @@ func (c *config) Validate() error {
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("log_format %q: not text or json", c.LogFormat)
+	}
+	return nil
+}
+
+// connectionsMost is more than one process is given sockets for.
+const connectionsMost = 1 << 20
+
+func (c *config) validateConnections() error {
+	n := &c.Connections
+	for _, d := range []struct {
+		field    string
+		all, one int
+	}{{"http", n.HTTP, n.HTTPPerAddress}, {"rtsp", n.RTSP, n.RTSPPerAddress}, {"mqtt", n.MQTT, n.MQTTPerAddress}} {
+		if d.all < 1 || d.all > connectionsMost {
+			return fmt.Errorf("connections.%s %d: not between 1 and %d", d.field, d.all, connectionsMost)
+		}
+		if d.one < -1 || d.one > d.all {
+			return fmt.Errorf("connections.%s_per_address %d: not -1, 0, or up to the %d of all", d.field, d.one, d.all)
+		}
 	}
 	return nil
 }

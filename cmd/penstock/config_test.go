@@ -116,6 +116,10 @@ func TestValidateNamesTheField(t *testing.T) {
 		"storage.stall_budget": func(c *config) { c.Storage.StallBudget = 1 },
 		"s3.bucket":            func(c *config) { c.S3.Endpoint = "http://x" },
 
+		"connections.rtsp 0":              func(c *config) { c.Connections.RTSP = 0 },
+		"connections.http_per_address -2": func(c *config) { c.Connections.HTTPPerAddress = -2 },
+		"connections.mqtt_per_address":    func(c *config) { c.Connections.MQTTPerAddress = c.Connections.MQTT + 1 },
+
 		"data_streams.shard_limits": func(c *config) { c.DataStreams.ShardLimits = "on" },
 		"data_streams.call_limits":  func(c *config) { c.DataStreams.CallLimits = "on" },
 		"data_streams.shard_quota":  func(c *config) { c.DataStreams.ShardQuota = 0 },

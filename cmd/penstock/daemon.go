@@ -207,6 +207,7 @@ func (d *daemon) openDoors(ctx context.Context, withDemo bool) error {
 		Version: version, Region: d.c.Region, Started: d.started, DataDir: d.dir, StoreName: d.storeName,
 		PublicURL: d.url, RTSPAddress: d.rtspAddr, LocalOnly: d.local, Demo: withDemo, Remote: d.c.S3.Endpoint != "",
 		Ready: d.ready, Problems: d.problems(), Audit: d.auditReader(),
+		MaxConns: d.c.Connections.HTTP, MaxConnsPerAddress: d.c.Connections.HTTPPerAddress,
 	})
 	if err != nil {
 		return err

@@ -77,6 +77,7 @@ func (d *daemon) openIngest(ctx context.Context, w watching) (in coming, err err
 	conf := rtsp.Config{
 		Address: d.c.RTSP, UDPAddress: d.c.udpAddress(), Hub: rtsp.OnHub(d.hub), Authenticator: &rtspAuth{d.auth, d.catalogue, d.c.Account, d.c.Region},
 		Logger: d.log.With("component", "rtsp"), Registerer: d.registry,
+		Connections: d.c.Connections.RTSP, PerAddress: d.c.Connections.RTSPPerAddress,
 	}
 	if d.c.rtspsOn() {
 		conf.TLSAddress, conf.TLS = d.c.RTSPS, d.tls.rtsps()

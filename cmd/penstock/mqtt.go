@@ -18,7 +18,8 @@ type mqttTopic struct {
 
 // openMQTT takes the ports of MQTT, where it is switched on.
 func (d *daemon) openMQTT(ctx context.Context) (err error) {
-	c := mqtt.Config{Auth: d.auth, Catalogue: d.data, Region: d.c.Region, Logger: d.log.With("component", "mqtt"), Registerer: d.registry}
+	c := mqtt.Config{Auth: d.auth, Catalogue: d.data, Region: d.c.Region, Logger: d.log.With("component", "mqtt"), Registerer: d.registry,
+		MaxConns: d.c.Connections.MQTT, MaxConnsPerAddress: d.c.Connections.MQTTPerAddress}
 	if d.c.MQTT != off {
 		c.Address = d.c.MQTT
 	}
