@@ -85,7 +85,7 @@ func (g *ledger) recordAndSweep(t *testing.T, r *rig, fsys *crashfs.FS, rounds i
 }
 
 func TestAPowerCutTakesNothingThatIsKept(t *testing.T) {
-	points := crashPoints(20)
+	points := crashPoints(10)
 	rng := rand.New(rand.NewPCG(8, uint64(points)))
 	for i := range points {
 		seed := rng.Uint64()

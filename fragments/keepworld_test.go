@@ -310,7 +310,7 @@ func keepWorlds(def int) int {
 }
 
 func TestWhatIsKeptOutlivesRetentionAndNothingComesBack(t *testing.T) {
-	for seed := range keepWorlds(6) {
+	for seed := range keepWorlds(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newKeepWorld(t, uint64(seed))
 			w.append(30)

@@ -27,8 +27,7 @@ type keptRows struct {
 
 // begin reads the first rows.
 func (k *keptRows) begin(ctx context.Context, q querier) (err error) {
-	k.rows, err = queryKept(ctx, q, k.stream, k.lo, k.hi, keptFirst)
-	k.over = len(k.rows) < keptFirst
+	k.rows, k.over, err = queryKept(ctx, q, k.stream, k.lo, k.hi, keptFirst)
 	return err
 }
 
@@ -38,10 +37,9 @@ func (k *keptRows) before(ctx context.Context, n Number) (r chunkRow, ok bool, e
 		if k.over {
 			return r, false, nil
 		}
-		if k.rows, err = queryKept(ctx, k.c.db.Read(), k.stream, k.lo, k.hi, keptBatch); err != nil {
+		if k.rows, k.over, err = queryKept(ctx, k.c.db.Read(), k.stream, k.lo, k.hi, keptBatch); err != nil {
 			return r, false, readFault("read what is kept", k.stream, err)
 		}
-		k.over = len(k.rows) < keptBatch
 	}
 	if len(k.rows) == 0 || k.rows[0].first >= n {
 		return r, false, nil
@@ -67,25 +65,28 @@ func (k *keptRows) each(ctx context.Context, n Number, fn func(chunkRow) error) 
 // lastNumber is above all numbers.
 const lastNumber = Number(math.MaxInt64)
 
-// queryKept reads rows of what is kept that end after lo and begin before hi.
-func queryKept(ctx context.Context, q querier, stream string, lo, hi int64, limit int) ([]chunkRow, error) {
+// queryKept reads rows of what is kept that end after lo and begin before hi, at most
+// limit; over: they are the last.
+func queryKept(ctx context.Context, q querier, stream string, lo, hi int64, limit int) (out []chunkRow, over bool, err error) {
+	// What begins too late ends the reading here: in SQL it would be looked for to the end.
 	rows, err := q.QueryContext(ctx, `SELECT first, last, ms, session, fragments, size, entries FROM fragments_kept
-		WHERE stream = ? AND last > ? AND first < ? ORDER BY last LIMIT ?`, stream, lo, hi, limit)
+		WHERE stream = ? AND last > ? ORDER BY last LIMIT ?`, stream, lo, limit)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer rows.Close()
-	var out []chunkRow
 	for rows.Next() {
 		var r chunkRow
 		var first int64
 		if err := rows.Scan(&first, &r.last, &r.ms, &r.session, &r.fragments, &r.size, &r.entries); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		r.first = Number(first)
+		if r.first = Number(first); first >= hi {
+			return out, true, nil
+		}
 		out = append(out, r)
 	}
-	return out, rows.Err()
+	return out, len(out) < limit, rows.Err()
 }
 
 // newestKept returns the newest fragment that is kept, and false when there is none.
@@ -146,14 +147,17 @@ func (v sight) rest(r chunkRow) (chunkRow, bool, error) {
 func (s *Store) release(ctx context.Context, l *Log, v sight) (int, error) {
 	l.mu.Lock()
 	dropped := intervals{{math.MinInt64, v.horizon}}
-	if l.lookedAt {
+	switch {
+	case l.lookedAt && slices.Equal(l.released, v.held):
+		dropped = nil
+	case l.lookedAt:
 		dropped = l.released.minus(v.held).within(math.MinInt64, v.horizon)
 	}
 	l.mu.Unlock()
 	count := 0
 	for _, d := range dropped {
 		for at := d.start; ; {
-			rows, err := queryKept(ctx, s.cfg.Meta.Read(), l.id, at, d.end, keptBatch)
+			rows, over, err := queryKept(ctx, s.cfg.Meta.Read(), l.id, at, d.end, keptBatch)
 			if err != nil {
 				return count, readFault("trim", l.id, err)
 			}
@@ -162,7 +166,7 @@ func (s *Store) release(ctx context.Context, l *Log, v sight) (int, error) {
 			if err != nil {
 				return count, err
 			}
-			if len(rows) < keptBatch {
+			if over {
 				break
 			}
 			at = rows[len(rows)-1].last

@@ -96,14 +96,14 @@ func (s *selection) run(ctx context.Context) error {
 		}
 	}
 	for _, r := range w.chunks {
-		if err := w.kept.each(ctx, r.first, s.chunk); err != nil {
+		if err := s.kept(ctx, w.kept, r.first); err != nil {
 			return err
 		}
 		if err := s.chunk(r.chunkRow); err != nil {
 			return err
 		}
 	}
-	if err := w.kept.each(ctx, lastNumber, s.chunk); err != nil {
+	if err := s.kept(ctx, w.kept, lastNumber); err != nil {
 		return err
 	}
 	for i := range live {
@@ -139,7 +139,21 @@ func (s *selection) section(ctx context.Context, kept *keptRows, ix indexRow, p 
 		if r.last <= ix.trimmed {
 			continue
 		}
-		if err := kept.each(ctx, r.first, s.chunk); err != nil {
+		if err := s.kept(ctx, kept, r.first); err != nil {
+			return err
+		}
+		if err := s.chunk(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kept yields what is kept that begins before a number.
+func (s *selection) kept(ctx context.Context, rows *keptRows, n Number) error {
+	for !s.over {
+		r, ok, err := rows.before(ctx, n)
+		if err != nil || !ok {
 			return err
 		}
 		if err := s.chunk(r); err != nil {
