@@ -30,6 +30,7 @@ type fakeCamera struct {
 	ahead      time.Duration // its clock
 	httpDigest bool          // asks by HTTP Digest instead of WS-Security
 	broken     map[string]string
+	encoder    func(body string) (status int, answer string) // answers what is about encoders
 	http       *httptest.Server
 	group      *net.UDPAddr
 	mu         sync.Mutex
@@ -134,6 +135,12 @@ func (d *fakeCamera) soap(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(http.StatusBadRequest)
 		io.WriteString(w, head+`<s:Fault><s:Code><s:Value>s:Sender</s:Value><s:Subcode><s:Value>ter:NotAuthorized</s:Value></s:Subcode></s:Code></s:Fault>`+tail)
+		return
+	}
+	if d.encoder != nil && strings.Contains(body, "VideoEncoderConfiguration") {
+		status, answer := d.encoder(body)
+		w.WriteHeader(status)
+		io.WriteString(w, answer)
 		return
 	}
 	switch {

@@ -59,6 +59,7 @@ type caller struct {
 	c      *Client
 	http   *http.Client
 	cred   Credentials
+	host   string        // the device's
 	offset time.Duration // device clock minus ours: tokens carry the device's time
 }
 
@@ -104,7 +105,11 @@ func (r reply) read(endpoint string, into any) error {
 			WithHint("ONVIF often has accounts of its own: check them on the camera's page")
 	}
 	if r.status != http.StatusOK {
-		return fault.New(fault.Unavailable, "ask camera", endpoint, fmt.Sprintf("it answers with HTTP status %d", r.status))
+		said := fmt.Sprintf("it answers with HTTP status %d", r.status)
+		if why := shorten(strings.TrimSpace(f.Body.Fault.Reason.Text)); why != "" {
+			said += ": " + why
+		}
+		return fault.New(fault.Unavailable, "ask camera", endpoint, said)
 	}
 	if err := unmarshal(r.body, into); err != nil {
 		return fault.Wrap(fault.Unavailable, "read camera's answer", endpoint, err)
@@ -122,6 +127,7 @@ type soapFault struct {
 					Subcode struct{ Value string }
 				}
 			}
+			Reason struct{ Text string }
 		}
 	}
 }

@@ -25,16 +25,7 @@ const clockMax = 100 * 365 * 24 * time.Hour
 // Streams asks the device service at xaddr for its profiles and their RTSP addresses.
 // Faults: Unauthentic (user or password), Unavailable (no ONVIF there), Invalid (xaddr).
 func (c *Client) Streams(ctx context.Context, xaddr string, cred Credentials) ([]URL, error) {
-	base, err := url.Parse(xaddr)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" {
-		return nil, fault.New(fault.Invalid, "ask camera", xaddr, "it is no http address").
-			WithHint("it looks like http://192.168.1.20/onvif/device_service")
-	}
-	base.User = nil
-	k := c.caller(cred)
-	k.clock(ctx, base.String())
-	service := k.mediaService(ctx, base)
-	list, err := k.profiles(ctx, service)
+	k, service, list, err := c.begin(ctx, xaddr, cred)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +38,7 @@ func (c *Client) Streams(ctx context.Context, xaddr string, cred Credentials) ([
 			}
 			continue // one broken profile says nothing about the others
 		}
-		if u, ok := usable(uri, base.Hostname()); ok {
+		if u, ok := usable(uri, k.host); ok {
 			p.url.URL = u
 			out = append(out, p.url)
 		}
@@ -57,6 +48,22 @@ func (c *Client) Streams(ctx context.Context, xaddr string, cred Credentials) ([
 			WithHint("enter the RTSP address by hand; its manual has the path")
 	}
 	return out, nil
+}
+
+// begin asks the device service at xaddr where its media service is and what profiles that has.
+func (c *Client) begin(ctx context.Context, xaddr string, cred Credentials) (k *caller, service string, list []profile, err error) {
+	base, err := url.Parse(xaddr)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" {
+		return nil, "", nil, fault.New(fault.Invalid, "ask camera", xaddr, "it is no http address").
+			WithHint("it looks like http://192.168.1.20/onvif/device_service")
+	}
+	base.User = nil
+	k = c.caller(cred)
+	k.host = base.Hostname()
+	k.clock(ctx, base.String())
+	service = k.mediaService(ctx, base)
+	list, err = k.profiles(ctx, service)
+	return k, service, list, err
 }
 
 // usable makes an address of the camera's that may be dialled: on the host that it was
@@ -138,6 +145,7 @@ type profileList struct {
 				Token                     string `xml:"token,attr"`
 				Name                      string
 				VideoEncoderConfiguration struct {
+					Token       string `xml:"token,attr"`
 					Encoding    string
 					Resolution  struct{ Width, Height int }
 					RateControl struct{ FrameRateLimit float64 }
@@ -148,8 +156,9 @@ type profileList struct {
 }
 
 type profile struct {
-	Token string
-	url   URL
+	Token   string
+	encoder string // token of its video encoder's configuration
+	url     URL
 }
 
 func (k *caller) profiles(ctx context.Context, service string) ([]profile, error) {
@@ -167,7 +176,7 @@ func (l profileList) list() []profile {
 			continue
 		}
 		v := p.VideoEncoderConfiguration
-		out = append(out, profile{p.Token, URL{Profile: shorten(p.Name), Codec: strings.ToLower(shorten(v.Encoding)),
+		out = append(out, profile{p.Token, v.Token, URL{Profile: shorten(p.Name), Codec: strings.ToLower(shorten(v.Encoding)),
 			Width: sane(v.Resolution.Width), Height: sane(v.Resolution.Height), FPS: sane(int(v.RateControl.FrameRateLimit))}})
 	}
 	return out
