@@ -41,8 +41,9 @@ func TestBrowserFitsEveryScreen(t *testing.T) {
 	}
 	pages := map[string]string{
 		"start": "#/start", "wall": "#/cameras", "stream": "#/cameras/demo", "long name": "#/cameras/" + long, "no such camera": "#/cameras/none", "add": "#/add",
-		"add, pushed": "#/add?push=1", "data": "#/data", "data stream": "#/data/demo-sensor", "health": "#/health", "settings": "#/settings", "no such page": "#/none",
+		"add, pushed": "#/add?push=1", "data": "#/data", "data stream": "#/data/demo-sensor", "health": "#/health", "settings": "#/settings", "audit": "#/audit", "audit, narrowed": "#/audit?span=own&decision=deny", "no such page": "#/none",
 	}
+	s.happen("demo")
 	for _, size := range [][2]int64{{390, 844}, {768, 1024}, {1440, 900}} {
 		mobile := size[0] < 1000
 		p.do(emulation.SetDeviceMetricsOverride(size[0], size[1], 1, mobile), emulation.SetTouchEmulationEnabled(mobile))
@@ -54,5 +55,29 @@ func TestBrowserFitsEveryScreen(t *testing.T) {
 				t.Errorf("%s at %dx%d:\n%s", name, size[0], size[1], wrong)
 			}
 		}
+		p.dialogsFit()
+	}
+}
+
+// dialogsFit opens the dialogs of the stream page as the window now is.
+func (p *page) dialogsFit() {
+	p.t.Helper()
+	p.do(chromedp.Evaluate("location.hash = '#/cameras/demo'", nil))
+	p.until("the events", "document.querySelectorAll('.ev').length > 3 && document.querySelector('.tl canvas').clientHeight > 110", 10*time.Second)
+	for name, open := range map[string]string{
+		"all events": "[...document.querySelectorAll('.link')].find(b => b.innerText.startsWith('All '))", "an event": "document.querySelector('.ev .ico')",
+		"retention": "document.querySelector('.kv .link')", "record": "[...document.querySelectorAll('button')].find(b => b.innerText.startsWith('Record event'))",
+	} {
+		p.do(chromedp.Evaluate(open+".click()", nil))
+		p.until(name+" is open", "document.querySelector('dialog[open] form, dialog[open] .ev') && !document.querySelector('dialog[open] [aria-busy=true]')", 10*time.Second)
+		p.breathe()
+		if wrong := p.eval(misfits); wrong != "" {
+			p.t.Errorf("%s at %s:\n%s", name, p.eval("innerWidth + 'x' + innerHeight"), wrong)
+		}
+		if over := p.eval("(d => d.scrollWidth > d.clientWidth || d.getBoundingClientRect().right > innerWidth + 1 || document.querySelector('dialog .body').scrollWidth > document.querySelector('dialog .body').clientWidth)(document.querySelector('dialog[open]'))"); over == "true" {
+			p.t.Errorf("%s runs over the side of its dialog at %s", name, p.eval("innerWidth"))
+		}
+		p.do(chromedp.Evaluate("document.querySelector('dialog[open] button[aria-label=Close]').click()", nil))
+		p.until(name+" is closed", "!document.querySelector('dialog[open]')", 5*time.Second)
 	}
 }

@@ -28,13 +28,13 @@ type page struct {
 	downloads string
 }
 
-// browse opens the console by its one-time link.
-func browse(t *testing.T, s *server) *page {
+// browse opens the console by its one-time link; more are options of the browser.
+func browse(t *testing.T, s *server, more ...chromedp.ExecAllocatorOption) *page {
 	t.Helper()
 	chromium := repotest.Need(t, "chromium")
 	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1360, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), opts...)
+	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
 	ctx, stop := chromedp.NewContext(alloc)
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(func() { cancel(); stop(); stopAlloc() })
@@ -232,7 +232,8 @@ func TestScreenshots(t *testing.T) {
 	}
 	p := browse(t, s)
 	p.until("the first page", barcodeScript()+" > 0", 30*time.Second)
-	pages := append([]string{"", "cameras", "cameras/demo", "cameras/loading-dock-with-a-long-name", "add", "health", "settings"}, s.dataShots()...)
+	pages := append([]string{"", "cameras", "cameras/demo", "cameras/loading-dock-with-a-long-name", "add", "health", "settings", "audit"}, s.dataShots()...)
+	s.happen("demo")
 	p.looks(func(look string) {
 		for _, where := range pages {
 			p.do(chromedp.Navigate("http://" + s.http + "/#/" + where))

@@ -93,7 +93,7 @@ func (s *server) hostile(t *testing.T, texts []string) (names []string) {
 	t.Helper()
 	// A camera whose answers are hostile, too: they come back as reasons and hints.
 	port, _ := counting(t, "127.0.0.1:0", "RTSP/1.0 404 <img src=x onerror=alert(1)>\r\nCSeq: %CSEQ%\r\nServer: <script>alert(1)</script>\r\nWWW-Authenticate: Basic realm=\"<script>alert(1)</script>\"\r\n\r\n")
-	named, tagged, users, keys := 0, 0, 0, 0
+	named, tagged, users, keys, labels := 0, 0, 0, 0, 0
 	const per = 5
 	for i := 0; i < len(texts); i += per {
 		name := fmt.Sprint("cam", i)
@@ -124,17 +124,38 @@ func (s *server) hostile(t *testing.T, texts []string) (names []string) {
 		if status, _, _ := s.do("PATCH", "/v1/streams/"+name, map[string]any{"tags": tags}); status != http.StatusOK {
 			s.do("PATCH", "/v1/streams/"+name, map[string]any{"tags": map[string]string{"t": texts[i]}})
 		}
+		for j, text := range texts[i : i+per] {
+			body := map[string]any{"kind": []string{"mark", "person"}[j%2], "label": text, "start": fmt.Sprintf("-%ds", 1+j*40), "keep": "30d", "data": map[string]string{text: text}}
+			if status, _, _ := s.do("POST", "/v1/streams/"+url.PathEscape(name)+"/events", body); status == http.StatusCreated {
+				labels++
+			}
+		}
 		if c, err := s.dialRTSP(); err == nil {
 			// The push ends with its connection: its session name is what matters.
 			_, _, _ = c.ask("ANNOUNCE", fmt.Sprintf("rtsp://%s/push%d", s.rtsp, i), []string{basic("key", s.token), "User-Agent: " + texts[i]}, sdp(texts[i+2]))
 			_ = c.Close()
 		}
 	}
-	t.Logf("%d texts: %d became names of streams, %d tags, %d user names and URLs, %d names of keys", len(texts), named, tagged, users, keys)
-	if tagged < 50 || keys < 5 || users < 10 {
+	t.Logf("%d texts: %d became names of streams, %d tags, %d user names and URLs, %d names of keys, %d labels of events", len(texts), named, tagged, users, keys, labels)
+	if labels < 90 || tagged < 50 || keys < 5 || users < 10 {
 		t.Error("too few of the texts were taken for this to prove anything")
 	}
 	return names
+}
+
+// hostileEvents looks at the events of the stream that is shown: beside its picture, in
+// the list of all, under the pointer, and one by itself with its data.
+func (p *page) hostileEvents(where string) {
+	p.t.Helper()
+	p.until(where+" shows its events", "document.querySelectorAll('.ev').length > 3", 20*time.Second)
+	p.do(chromedp.Evaluate(`document.querySelector('.tl canvas').dispatchEvent(new PointerEvent('pointermove', {clientX: 300, clientY: document.querySelector('.tl canvas').getBoundingClientRect().top + 91, pointerType: 'mouse', bubbles: true}))`, nil))
+	for _, open := range []string{"[...document.querySelectorAll('.link')].find(b => b.innerText.startsWith('All '))", "document.querySelector('.ev .ico')"} {
+		p.do(chromedp.Evaluate(open+".click()", nil))
+		p.until("a dialog of "+where, "document.querySelector('dialog[open] pre, dialog[open] .ev')", 10*time.Second)
+		p.breathe()
+		p.do(chromedp.Evaluate("document.querySelector('dialog[open] button[aria-label=Close]').click()", nil))
+		p.until("it is closed", "!document.querySelector('dialog[open]')", 5*time.Second)
+	}
 }
 
 func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
@@ -144,7 +165,7 @@ func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
 	w := guarded(p)
 	texts := hostileTexts(100)
 	names := s.hostile(t, texts)
-	pages := []string{"", "cameras", "add", "health", "settings", "lost"}
+	pages := []string{"", "cameras", "add", "health", "settings", "audit", "audit?object=" + url.QueryEscape(texts[0]), "lost"}
 	for _, n := range names {
 		pages = append(pages, "cameras/"+url.PathEscape(n))
 	}
@@ -155,6 +176,9 @@ func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
 		p.do(chromedp.Navigate("http://" + s.http + "/#/" + where))
 		p.until(where+" is drawn", "document.querySelector('main') && !document.querySelector('main[aria-busy=true]')", 20*time.Second)
 		p.breathe()
+		if strings.HasPrefix(where, "cameras/cam") {
+			p.hostileEvents(where)
+		}
 		if seen := w.take(); len(seen) > 0 {
 			t.Errorf("page %.80s: %q", where, seen)
 		}

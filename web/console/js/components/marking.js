@@ -12,7 +12,7 @@ export function useMarking({ name, stream, player, events, detail, control, clip
   // The instant on the screen; right after going live that is still of the picture before.
   const shown = () => {
     const [t, live] = [player?.time.value, serverNow()];
-    return !Number.isFinite(t) || t > live || (player.mode.value === 'live' && player.playing.value && live - t > 30000) ? live : t;
+    return !Number.isFinite(t) || t > live || (player.mode.value === 'live' && player.playing.value && player.state.value.kind !== 'playing') ? live : t;
   };
   const edit = (event) => setDialog({ kind: 'edit', event });
 
