@@ -42,11 +42,15 @@ type player struct {
 	behind  atomic.Bool // gortsplib's queue was full
 	queued  uint64      // packets given to gortsplib
 
-	ctx     context.Context
-	cancel  context.CancelFunc
-	once    sync.Once
-	started atomic.Bool
-	done    chan struct{}
+	ctx    context.Context
+	cancel context.CancelFunc
+	once   sync.Once
+
+	turn  sync.Mutex // guards the rest: whether it sends
+	begun bool       // it was sent to once
+	ended bool
+	stop  context.CancelFunc // of run; nil: it does not send
+	done  chan struct{}      // closed when run returned
 }
 
 // out is one track on its way to a reader.
@@ -70,7 +74,7 @@ func (h *handler) newPlayer(ctx *gortsplib.ServerHandlerOnSetupCtx, k *caller, g
 		}
 	}
 	p := &player{s: h.s, session: ctx.Session, conn: ctx.Conn, tap: k.tap, grant: g, remote: k.remote, sight: si,
-		outs: map[media.TrackID]*out{}, done: make(chan struct{})}
+		outs: map[media.TrackID]*out{}}
 	i := 0
 	for _, t := range si.tracks {
 		if formatOf(t, firstDynamic) == nil {
@@ -96,12 +100,32 @@ func (h *handler) newPlayer(ctx *gortsplib.ServerHandlerOnSetupCtx, k *caller, g
 	return p, nil
 }
 
-// start begins to send, once PLAY was answered. Twice is fine: PLAY may be repeated.
+// start begins to send, once PLAY was answered; after a pause it goes on with what is live
+// then. Twice is fine: PLAY may be repeated.
 func (p *player) start() {
-	if p.started.CompareAndSwap(false, true) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	if p.stop != nil || p.ended {
+		return
+	}
+	if !p.begun {
+		p.begun = true
 		p.grant.begin()
 		p.s.log.Info("reader came", "stream", p.grant.Stream.Name, "remote", p.remote)
-		go p.run()
+	}
+	ctx, stop := context.WithCancel(p.ctx)
+	p.stop, p.done = stop, make(chan struct{})
+	go p.run(ctx, p.done)
+}
+
+// halt stops sending and returns when nothing is on its way to gortsplib any more.
+func (p *player) halt() {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	if p.stop != nil {
+		p.stop()
+		<-p.done
+		p.stop = nil
 	}
 }
 
@@ -116,10 +140,13 @@ func (p *player) check() {
 func (p *player) close() {
 	p.once.Do(func() {
 		p.cancel()
-		if p.started.Load() {
-			<-p.done
+		p.halt()
+		p.turn.Lock()
+		p.ended = true
+		if p.begun {
 			p.s.log.Info("reader left", "stream", p.grant.Stream.Name, "remote", p.remote)
 		}
+		p.turn.Unlock()
 		p.stream.Close()
 		p.grant.release()
 		p.s.mu.Lock()
@@ -128,18 +155,22 @@ func (p *player) close() {
 	})
 }
 
-// run sends what the stream brings until the session ends.
-func (p *player) run() {
-	defer close(p.done)
+// run sends what the stream brings until the session ends or is paused, with ctx.
+func (p *player) run(ctx context.Context, done chan struct{}) {
+	defer close(done)
 	l := p.s.c.Hub.Listen(p.grant.Stream.ID)
 	defer l.Close()
 	tcp := *p.session.SetuppedTransport() == gortsplib.TransportTCP
 	written := p.tap.Frames()
+	p.queued = 0 // a pause empties gortsplib's queue
 	p.choose()
+	p.skip()
 	for {
-		ev, err := l.Next(p.ctx)
+		ev, err := l.Next(ctx)
 		if err != nil {
-			p.session.Close()
+			if ctx.Err() == nil {
+				p.session.Close()
+			}
 			return
 		}
 		if ev.Tracks != nil && !p.retrack(ev.Tracks) {
@@ -157,7 +188,7 @@ func (p *player) run() {
 			continue
 		}
 		o.wait = false
-		if tcp && !p.room(written) {
+		if tcp && !p.room(ctx, written) {
 			return
 		}
 		if !p.send(o, ev.Sample, ev.Server, !tcp) {
@@ -200,12 +231,12 @@ func (p *player) skip() {
 	}
 }
 
-// room waits until gortsplib's queue has room for a picture; false: the session ended.
+// room waits until gortsplib's queue has room for a picture; false: ctx ended.
 // Frames that left are counted where they leave, at the connection.
-func (p *player) room(before uint64) bool {
+func (p *player) room(ctx context.Context, before uint64) bool {
 	for p.queued-min(p.queued, p.tap.Frames()-before) > queue-roomMin {
 		select {
-		case <-p.ctx.Done():
+		case <-ctx.Done():
 			return false
 		case <-time.After(roomWait):
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -142,4 +143,24 @@ func TestTheListComesInPagesThatMeet(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", query, res.StatusCode, want, body)
 		}
 	}
+}
+
+// FuzzKeyName reads any name of a key frame's file: it is refused, or says itself again.
+func FuzzKeyName(f *testing.F) {
+	for _, name := range []string{"1772359200000000-2000.m4s", "init-1772359200000000.mp4", "1-1.m4s", "-1.m4s", "1--1.m4s", "init-.mp4", "1-+1.m4s", "9223372036854775808-1.m4s"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		n, shown, err := ParseKey(name)
+		if err != nil {
+			return
+		}
+		again := "init-" + n.String() + ".mp4"
+		if shown != 0 {
+			again = n.String() + "-" + strconv.FormatInt(shown.Milliseconds(), 10) + ".m4s"
+		}
+		if m, s, err := ParseKey(again); err != nil || m != n || s != shown || shown < 0 || shown > keyLongest {
+			t.Errorf("%q is %d shown %v, %q is %d shown %v, %v", name, n, shown, again, m, s, err)
+		}
+	})
 }
