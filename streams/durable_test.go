@@ -244,3 +244,30 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+func TestRetentionComesToAStreamThatNobodyAsksFor(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	log := r.store.Log(r.st.ID, nil)
+	f := &fragments.Fragment{Tracks: tracks()[1:], Ends: []int64{160}, Samples: []media.Sample{{Track: 2, Sync: true, Data: make([]byte, 160)}}}
+	f.Start, f.End = r.clock.Now(), r.clock.Now().Add(time.Second)
+	stored := make(chan error, 1)
+	if err := log.Append(f, func(_ fragments.Head, err error) { stored <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	r.clock.Add(r.st.Retention + time.Minute)
+	if _, ok := log.First(ctx); !ok {
+		t.Fatal("it expired though nobody said what is kept")
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := r.hub.Run(over); err != nil {
+		t.Fatal(err)
+	}
+	if h, ok := log.First(ctx); ok {
+		t.Errorf("what ended at %v is still shown", h.End)
+	}
+}
