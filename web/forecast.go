@@ -170,7 +170,8 @@ func (s *Server) foresee(ctx context.Context, free int64) forecast {
 	defer s.future.mu.Unlock()
 	now := s.c.Clock.Now()
 	if age := now.Sub(s.future.at); age < 0 || age >= forecastFresh {
-		s.future.last, s.future.at = s.makeForecast(ctx, free), now
+		s.future.last = s.makeForecast(ctx, free)
+		s.future.at = s.c.Clock.Now() // those who waited meanwhile share it
 	}
 	return s.future.last
 }

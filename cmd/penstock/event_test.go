@@ -4,6 +4,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"penstock/streams/events"
 )
 
 func TestEventCommands(t *testing.T) {
@@ -60,5 +63,34 @@ func TestEventCommands(t *testing.T) {
 		if code != c.code || !regexp.MustCompile(c.out).MatchString(out) || !strings.Contains(errs, c.errs) {
 			t.Errorf("%s: exit %d\n%s%s\nwant %d, %s, %s", c.args, code, out, errs, c.code, c.out, c.errs)
 		}
+	}
+}
+
+func TestADeletedStreamTakesItsEventsAlong(t *testing.T) {
+	d, run := served(t)
+	run("", "stream", "create", "gate")
+	st, err := d.catalogue.Get(d.c.Account, "gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := run("", "event", "add", "gate", "--keep", "forever"); code != 0 || len(d.events.Keeps(st.ID)) != 1 {
+		t.Fatalf("exit %d %s", code, errs)
+	}
+	run("", "stream", "rm", "gate")
+	left := func() int {
+		page, err := d.events.List(t.Context(), events.Query{Stream: st.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Events) + len(d.events.Keeps(st.ID))
+	}
+	for late := time.Now().Add(time.Minute); left() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("the events of a deleted stream are there yet")
+		}
+	}
+	run("", "stream", "create", "gate")
+	if code, out, errs := run("", "event", "ls", "gate", "-o", "name"); code != 0 || out != "" {
+		t.Errorf("a new stream of the name has %q, exit %d %s", out, code, errs)
 	}
 }
