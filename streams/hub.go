@@ -299,11 +299,6 @@ func (h *Hub) SetState(id string, status Status, reason string) {
 // which flushes their open fragments, and returns. Stop the doors first and the Store
 // afterwards.
 func (h *Hub) Run(ctx context.Context) error {
-	if cat := h.config.Catalogue; cat != nil {
-		for _, s := range cat.All() {
-			h.Log(s) // the store applies its retention, whether anybody asks for it or not
-		}
-	}
 	var sinceFigures, sincePolicies time.Duration
 	h.policies()
 	for {

@@ -295,22 +295,3 @@ func TestNextWaitsForAProducerAndAcrossProducers(t *testing.T) {
 		t.Error("an event after Close")
 	}
 }
-
-func TestAStreamThatNobodyAsksForExpiresToo(t *testing.T) {
-	r := newRig(t)
-	log := r.store.Log(r.st.ID, nil) // what a start leaves: media, and nobody who asked for it
-	f := &fragments.Fragment{Tracks: tracks()[:1], Ends: []int64{videoScale}, Samples: []media.Sample{{Track: 1, Sync: true, Data: []byte{0, 0, 0, 1, 0x65}}}}
-	f.Start = r.clock.Now().Add(-48 * time.Hour)
-	f.End = f.Start.Add(time.Second)
-	if err := log.Append(f, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := log.First(t.Context()); !ok {
-		t.Fatal("it is not there at all")
-	}
-	runFor(t, r.hub.Run)
-	soon(t, "video of two days ago expires, with a retention of one", func() bool {
-		_, ok := log.First(t.Context())
-		return !ok
-	})
-}
