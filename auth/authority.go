@@ -95,7 +95,7 @@ func (a *Authority) checkMasterKey(ctx context.Context) error {
 			return err
 		}
 		err = a.config.Meta.Write(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, `INSERT INTO auth_state (name, number, words) VALUES ('master', 0, ?) ON CONFLICT (name) DO NOTHING`, mark)
+			_, err := tx.Exec(`INSERT INTO auth_state (name, number, words) VALUES ('master', 0, ?) ON CONFLICT (name) DO NOTHING`, mark)
 			return err
 		})
 		return fault.Wrap(fault.Unavailable, "mark master key", "", err)
@@ -118,7 +118,12 @@ func (a *Authority) Run(ctx context.Context) error {
 			timer.Stop()
 			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
-			return a.flush(final)
+			err := a.flush(final)
+			if errors.Is(err, context.DeadlineExceeded) { // no reason to end in disorder
+				a.log.Warn("the disk is too slow to write down when keys were last used", "err", err)
+				return nil
+			}
+			return err
 		case <-timer.C:
 		}
 		if err := a.refresh(ctx); err != nil && ctx.Err() == nil {
@@ -183,7 +188,7 @@ func (a *Authority) change(ctx context.Context, f func(*sql.Tx) error) error {
 		if err := f(tx); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE auth_state SET number = number + 1 WHERE name = 'epoch'`)
+		_, err := tx.Exec(`UPDATE auth_state SET number = number + 1 WHERE name = 'epoch'`)
 		return err
 	})
 	if err != nil {
@@ -224,17 +229,17 @@ func (a *Authority) flush(ctx context.Context) error {
 	return a.config.Meta.Write(ctx, func(tx *sql.Tx) error {
 		for id, u := range used {
 			ms := toMillis(u.at)
-			if _, err := tx.ExecContext(ctx, `UPDATE auth_key SET last_used = ?, last_remote = ? WHERE id = ? AND last_used < ?`, ms, u.remote, id, ms); err != nil {
+			if _, err := tx.Exec(`UPDATE auth_key SET last_used = ?, last_remote = ? WHERE id = ? AND last_used < ?`, ms, u.remote, id, ms); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `UPDATE auth_session SET seen = ? WHERE hash = ? AND seen < ?`, ms, id, ms); err != nil {
+			if _, err := tx.Exec(`UPDATE auth_session SET seen = ? WHERE hash = ? AND seen < ?`, ms, id, ms); err != nil {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_session WHERE expires < ? OR seen < ?`, now, idle); err != nil {
+		if _, err := tx.Exec(`DELETE FROM auth_session WHERE expires < ? OR seen < ?`, now, idle); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM auth_link WHERE expires < ?`, now)
+		_, err := tx.Exec(`DELETE FROM auth_link WHERE expires < ?`, now)
 		return err
 	})
 }

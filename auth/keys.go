@@ -138,7 +138,7 @@ func (a *Authority) insertKey(ctx context.Context, k KeyInfo, signing, token str
 		return err
 	}
 	return a.change(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO auth_key (id, account, name, role, streams, policy, secret, token, token_hash,
+		_, err := tx.Exec(`INSERT INTO auth_key (id, account, name, role, streams, policy, secret, token, token_hash,
 			generation, created, expires, last_used, last_remote) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')`,
 			k.ID, k.Account, k.Name, k.Role, streamsText(k.Streams), string(k.Policy), sealedSecret, sealedToken, hashToken(token),
 			int64(generation), toMillis(k.Created), toMillis(k.Expires))
@@ -179,7 +179,7 @@ func (a *Authority) RemoveKey(ctx context.Context, id string) error {
 func (a *Authority) RemoveKeyOf(ctx context.Context, account, id string) error {
 	missing := errors.New("no such key; `penstock key ls` lists them")
 	err := a.change(ctx, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM auth_key WHERE id = ? AND account = ?`, id, account)
+		r, err := tx.Exec(`DELETE FROM auth_key WHERE id = ? AND account = ?`, id, account)
 		if err != nil {
 			return err
 		}

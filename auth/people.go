@@ -57,14 +57,14 @@ func (a *Authority) AddPerson(ctx context.Context, account, name, role string, s
 	if d.names[account+"/"+name] != nil {
 		return fault.New(fault.InUse, "add person", name, "the name is taken")
 	}
-	err := a.change(ctx, func(tx *sql.Tx) error { return a.insertPerson(ctx, tx, account, name, role, streams, "", "") })
+	err := a.change(ctx, func(tx *sql.Tx) error { return a.insertPerson(tx, account, name, role, streams, "", "") })
 	if err == nil {
 		a.audit(ctx, AuditEvent{Action: "penstock:AddPerson", Object: name, Account: account, Decision: "allow", Detail: "role " + role})
 	}
 	return fault.Wrap(fault.Unavailable, "add person", name, err)
 }
 
-func (a *Authority) insertPerson(ctx context.Context, tx *sql.Tx, account, name, role string, streams []string, password, digest string) error {
+func (a *Authority) insertPerson(tx *sql.Tx, account, name, role string, streams []string, password, digest string) error {
 	id, err := randomID("person-", 12, a.config.Rand)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (a *Authority) insertPerson(ctx context.Context, tx *sql.Tx, account, name,
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO auth_person (id, account, name, role, streams, password, digest, generation, created)
+	_, err = tx.Exec(`INSERT INTO auth_person (id, account, name, role, streams, password, digest, generation, created)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, account, name, role, streamsText(streams), password, digest, int64(generation), toMillis(a.config.Clock.Now()))
 	return err
 }
@@ -88,10 +88,10 @@ func (a *Authority) RemovePerson(ctx context.Context, account, name string) erro
 		return fault.New(fault.NotFound, "remove person", name, "no such person")
 	}
 	err := a.change(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_session WHERE person = ?`, p.id); err != nil {
+		if _, err := tx.Exec(`DELETE FROM auth_session WHERE person = ?`, p.id); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM auth_person WHERE id = ?`, p.id)
+		_, err := tx.Exec(`DELETE FROM auth_person WHERE id = ?`, p.id)
 		return err
 	})
 	if err == nil {
@@ -124,7 +124,7 @@ func (a *Authority) SetPassword(ctx context.Context, user, password string) erro
 	}
 	missing := errors.New("no such person")
 	err = a.change(ctx, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `UPDATE auth_person SET password = ?, digest = ?, generation = ? WHERE account = ? AND name = ?`,
+		r, err := tx.Exec(`UPDATE auth_person SET password = ?, digest = ?, generation = ? WHERE account = ? AND name = ?`,
 			hash, digest, int64(generation), account, name)
 		if err != nil {
 			return err
@@ -135,7 +135,7 @@ func (a *Authority) SetPassword(ctx context.Context, user, password string) erro
 		if name != AdminName {
 			return missing
 		}
-		return a.insertPerson(ctx, tx, account, name, RoleAdmin, nil, hash, digest)
+		return a.insertPerson(tx, account, name, RoleAdmin, nil, hash, digest)
 	})
 	if errors.Is(err, missing) {
 		return fault.Wrap(fault.NotFound, "set password", name, missing)

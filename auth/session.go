@@ -50,7 +50,7 @@ func (a *Authority) SignIn(ctx context.Context, p Principal, remote string) (Ses
 		s.expires = p.Expires
 	}
 	err = a.config.Meta.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO auth_session (hash, person, generation, created, expires, seen, remote) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		_, err := tx.Exec(`INSERT INTO auth_session (hash, person, generation, created, expires, seen, remote) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			hash, s.holderText(), int64(s.generation), toMillis(now), toMillis(s.expires), toMillis(now), hostOf(remote))
 		return err
 	})
@@ -174,7 +174,7 @@ func (a *Authority) SignOut(ctx context.Context, cookie string) error {
 	}
 	hash := hashToken(cookie)
 	err := a.config.Meta.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM auth_session WHERE hash = ?`, hash)
+		_, err := tx.Exec(`DELETE FROM auth_session WHERE hash = ?`, hash)
 		return err
 	})
 	if err != nil {
@@ -210,11 +210,11 @@ func (a *Authority) OneTimeLink(ctx context.Context, user string) (Secret, error
 	now := a.config.Clock.Now()
 	err = a.config.Meta.Write(ctx, func(tx *sql.Tx) error {
 		// Old links go first, so that a loop of starts does not pile them up.
-		if _, err := tx.ExecContext(ctx, `DELETE FROM auth_link WHERE expires < ? OR hash IN
+		if _, err := tx.Exec(`DELETE FROM auth_link WHERE expires < ? OR hash IN
 			(SELECT hash FROM auth_link ORDER BY expires DESC LIMIT 1000000 OFFSET ?)`, toMillis(now), linksMax); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO auth_link (hash, person, expires) VALUES (?, ?, ?)`, hashToken(token), p.id, toMillis(now.Add(LinkLife)))
+		_, err := tx.Exec(`INSERT INTO auth_link (hash, person, expires) VALUES (?, ?, ?)`, hashToken(token), p.id, toMillis(now.Add(LinkLife)))
 		return err
 	})
 	if err != nil {
@@ -249,10 +249,10 @@ func (a *Authority) redeem(ctx context.Context, link string) (Principal, error) 
 	var id string
 	var expires int64
 	err := a.config.Meta.Write(ctx, func(tx *sql.Tx) error {
-		if err := tx.QueryRowContext(ctx, `SELECT person, expires FROM auth_link WHERE hash = ?`, hash).Scan(&id, &expires); err != nil {
+		if err := tx.QueryRow(`SELECT person, expires FROM auth_link WHERE hash = ?`, hash).Scan(&id, &expires); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM auth_link WHERE hash = ?`, hash)
+		_, err := tx.Exec(`DELETE FROM auth_link WHERE hash = ?`, hash)
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {

@@ -145,7 +145,8 @@ func (s *Store) makeDir() error {
 	return nil
 }
 
-// shutdownLimit is how long Run may take to make the backlog durable once it has to end.
+// shutdownLimit is how long Run may take to make the backlog durable once it has to end,
+// and then to write down that it did.
 const shutdownLimit = 4 * time.Second
 
 // Run writes, syncs, seals, hands chunks to the bucket, indexes and deletes until ctx
@@ -188,7 +189,11 @@ func (s *Store) Run(ctx context.Context) error {
 	case <-timer.C:
 		drained = errors.Join(drained, errors.New("the disk did not answer in time"))
 	}
-	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	most := shutdownLimit
+	if drained != nil {
+		most = time.Second // the disk has had its time
+	}
+	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancelEnd()
 	s.failRest(end)
 	s.closeFiles()

@@ -113,13 +113,13 @@ func (c *Catalogue) Create(ctx context.Context, s Stream) (Stream, error) {
 	taken := fault.New(fault.InUse, "create stream", s.Name, "the name is taken")
 	err = c.change(ctx, func(tx *sql.Tx) error {
 		var n int
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM stream WHERE account = ? AND name = ?`, s.Account, s.Name).Scan(&n); err != nil {
+		if err := tx.QueryRow(`SELECT COUNT(*) FROM stream WHERE account = ? AND name = ?`, s.Account, s.Name).Scan(&n); err != nil {
 			return err
 		}
 		if n > 0 {
 			return taken
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO stream (id, account, name, created, version, retention, retention_bytes, source, password, tags)
+		_, err := tx.Exec(`INSERT INTO stream (id, account, name, created, version, retention, retention_bytes, source, password, tags)
 			VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)`, s.ID, s.Account, s.Name, s.Created.UnixMilli(), row.retention, row.bytes, row.source, row.password, row.tags)
 		return err
 	}, func() { c.put(&s, Created) })
@@ -160,7 +160,7 @@ func (c *Catalogue) Update(ctx context.Context, account, name string, change fun
 			longer(old)
 		}
 		err = c.change(ctx, func(tx *sql.Tx) error {
-			r, err := tx.ExecContext(ctx, `UPDATE stream SET version = ?, retention = ?, retention_bytes = ?, source = ?, password = ?, tags = ? WHERE id = ? AND version = ?`,
+			r, err := tx.Exec(`UPDATE stream SET version = ?, retention = ?, retention_bytes = ?, source = ?, password = ?, tags = ? WHERE id = ? AND version = ?`,
 				version+1, row.retention, row.bytes, row.source, row.password, row.tags, s.ID, version)
 			if err != nil {
 				return err
@@ -193,14 +193,14 @@ func (c *Catalogue) Delete(ctx context.Context, account, name string) error {
 		return err
 	}
 	err = c.change(ctx, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM stream WHERE id = ?`, s.ID)
+		r, err := tx.Exec(`DELETE FROM stream WHERE id = ?`, s.ID)
 		if err != nil {
 			return err
 		}
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO stream_erase (id, account, name, created) VALUES (?, ?, ?, ?)`, s.ID, s.Account, s.Name, s.Created.UnixMilli())
+		_, err = tx.Exec(`INSERT INTO stream_erase (id, account, name, created) VALUES (?, ?, ?, ?)`, s.ID, s.Account, s.Name, s.Created.UnixMilli())
 		return err
 	}, func() { c.drop(&s) })
 	if err != nil {

@@ -147,7 +147,7 @@ func (c *Catalogue) eraseOne(ctx context.Context, s Stream) error {
 		}
 	}
 	return c.config.Meta.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM stream_erase WHERE id = ?`, s.ID)
+		_, err := tx.Exec(`DELETE FROM stream_erase WHERE id = ?`, s.ID)
 		return err
 	})
 }
@@ -180,10 +180,10 @@ func (c *Catalogue) change(ctx context.Context, f func(*sql.Tx) error, apply fun
 		if err := f(tx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE stream_state SET number = number + 1 WHERE name = 'epoch'`); err != nil {
+		if _, err := tx.Exec(`UPDATE stream_state SET number = number + 1 WHERE name = 'epoch'`); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, `SELECT number FROM stream_state WHERE name = 'epoch'`).Scan(&epoch)
+		return tx.QueryRow(`SELECT number FROM stream_state WHERE name = 'epoch'`).Scan(&epoch)
 	})
 	if err != nil {
 		return err

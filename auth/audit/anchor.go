@@ -65,7 +65,7 @@ func (a *inMeta) Load(ctx context.Context) (m Mark, err error) {
 // Save replaces the mark.
 func (a *inMeta) Save(ctx context.Context, m Mark) error {
 	return a.db.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO audit_mark (log, seq, hash) VALUES (?, ?, ?)
+		_, err := tx.Exec(`INSERT INTO audit_mark (log, seq, hash) VALUES (?, ?, ?)
 			ON CONFLICT (log) DO UPDATE SET seq = excluded.seq, hash = excluded.hash`, a.name, m.Seq, m.Hash)
 		return err
 	})

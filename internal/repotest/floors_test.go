@@ -24,14 +24,23 @@ func TestEverythingExportedSaysWhatItIsFor(t *testing.T) {
 	}
 }
 
+func TestNoCallerWhoLeavesUndoesAnothersWrite(t *testing.T) {
+	for _, p := range load(t, Root(t)) {
+		for _, s := range Interrupts(p) {
+			t.Error(s)
+		}
+	}
+}
+
 func TestTheGuardsSeeWhatTheyGuardAgainst(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "media/a.go", "package media\n\nimport _ \"penstock/streams\"\n\ntype Bare struct{}\n\n// Said is said.\nfunc Said() {}\n\nfunc Unsaid() {}\n")
 	write(t, root, "attic/a.go", "// Package attic is nowhere.\npackage attic\n")
-	write(t, root, "streams/a.go", "// Package streams is fine.\npackage streams\n\nimport _ \"penstock/media\"\n")
+	write(t, root, "streams/a.go", "// Package streams is fine.\npackage streams\n\nimport _ \"penstock/media\"\n\nfunc f() { tx.ExecContext(ctx); tx.Exec() }\n")
+	write(t, root, "storage/meta/a.go", "// Package meta may.\npackage meta\n\nfunc f() { tx.ExecContext(ctx) }\n")
 	var got []string
 	for _, p := range load(t, root) {
-		got = append(append(got, Climbs(p)...), Undocumented(p)...)
+		got = append(append(append(got, Climbs(p)...), Undocumented(p)...), Interrupts(p)...)
 	}
 	want := []string{
 		"attic stands on no floor: give it one in floors, and in docs/design/layout.md",
@@ -39,6 +48,7 @@ func TestTheGuardsSeeWhatTheyGuardAgainst(t *testing.T) {
 		"media/a.go:1: package media has no doc comment",
 		"media/a.go:5: Bare has no doc comment",
 		"media/a.go:10: Unsaid has no doc comment",
+		"streams/a.go:6: ExecContext: a caller who leaves undoes the writes of others; use Exec",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
