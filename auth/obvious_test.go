@@ -22,12 +22,30 @@ testtest|test1234|passpass|hello123|computer1|gatekeeper|gatekeeper1|GateKeeper!
 	}
 }
 
+func TestCommonPasswordsAreOnTheList(t *testing.T) {
+	if n := len(commonSums); n != 3000*commonSum {
+		t.Errorf("the list has %d bytes", n)
+	}
+	for _, p := range strings.Fields(`slipknot wolverine 1q2w3e4r5t 01012011 rammstein rhbcnbyf qawsedrf california werewolf excalibur inuyasha konstantin Metallica
+		IRONMAIDEN Rammstein1 wolverine2026! slipknot#1 sweetheart evangelion q1q2q3q4 sasha_007 daughter evolution green123`) {
+		if !common(p) {
+			t.Errorf("%q is let through", p)
+		}
+	}
+	for _, p := range []string{"correct horse", "battery staple", "Plant-password-5309", "t7Gk29xQ", "der Mond ist weit", "third one here", "", "1234567", "!!!!!!!!!!", "пароль на весну"} {
+		if common(p) {
+			t.Errorf("%q is refused", p)
+		}
+	}
+}
+
 func FuzzObvious(f *testing.F) {
 	f.Add("password1", "admin")
 	f.Add("\xff\x00ü123", "")
 	f.Fuzz(func(t *testing.T, password, name string) {
 		if len(password) <= passwordMax {
 			obvious(password, name)
+			common(password)
 		}
 	})
 }

@@ -107,7 +107,7 @@ func (a *Authority) SetPassword(ctx context.Context, user, password string) erro
 	if n := len([]rune(password)); n < passwordMin || len(password) > passwordMax {
 		return fault.New(fault.Invalid, "set password", name, fmt.Sprintf("want %d to %d characters", passwordMin, passwordMax))
 	}
-	if obvious(password, name) {
+	if obvious(password, name) || common(password) {
 		return fault.New(fault.Invalid, "set password", name, "it is among the first that anybody would try").WithHint("three or four words that do not belong together are easy to keep and hard to guess")
 	}
 	hash, err := a.hashPassword(ctx, password)
