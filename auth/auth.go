@@ -166,7 +166,8 @@ const (
 	SetOwn      Action = "penstock:SetOwnPassword"
 	ReadSystem  Action = "penstock:ReadSystem"
 	ReadMetrics Action = "penstock:ReadMetrics"
-	Talk        Action = "penstock:Talk" // into the loudspeaker of a stream's camera
+	Talk        Action = "penstock:Talk"      // into the loudspeaker of a stream's camera
+	SetCamera   Action = "penstock:SetCamera" // change a setting of a camera itself
 	ReadAudit   Action = "penstock:ReadAudit"
 	ListEvents  Action = "penstock:ListEvents"  // what happened on a stream
 	PutEvent    Action = "penstock:PutEvent"    // say what happened, and change what one said

@@ -47,8 +47,8 @@ func roleActions(role string) (onStreams, onSystem []string, ok bool) {
 	case RoleAdmin:
 		return []string{"*"}, []string{"*"}, true
 	case RoleOperator:
-		return []string{"kinesisvideo:*", "kinesis:*", "firehose:*", "kinesisanalytics:*", string(Talk), string(ListEvents), string(PutEvent), string(KeepVideo), string(ChangeEvent)},
-			append(list, string(Probe), string(Discover), string(ReadSystem), string(ReadMetrics), string(SetOwn)), true
+		return []string{"kinesisvideo:*", "kinesis:*", "firehose:*", "kinesisanalytics:*", string(Talk), string(SetCamera), string(ListEvents), string(PutEvent), string(KeepVideo), string(ChangeEvent)},
+			append(list, string(Probe), string(Discover), string(SetCamera), string(ReadSystem), string(ReadMetrics), string(SetOwn)), true
 	case RoleViewer:
 		return watchActions(), append(list, string(SetOwn)), true
 	case RoleProducer:

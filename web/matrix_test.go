@@ -17,7 +17,7 @@ import (
 func allowed(role string, action auth.Action) (yes, known bool) {
 	watch := []auth.Action{auth.DescribeStream, auth.ListStreams, auth.ListFragments, auth.GetFragmentMedia, auth.GetClip, auth.GetImages, auth.GetHLS, auth.GetMedia}
 	operate := []auth.Action{auth.CreateStream, auth.UpdateStream, auth.DeleteStream, auth.Probe, auth.Discover, auth.ReadSystem, auth.ReadMetrics}
-	operate = append(operate, auth.DataDeleteStream, auth.DataSplitShard, auth.DataMergeShards, auth.DataUpdateShardCount, auth.Talk)
+	operate = append(operate, auth.DataDeleteStream, auth.DataSplitShard, auth.DataMergeShards, auth.DataUpdateShardCount, auth.Talk, auth.SetCamera)
 	admin := []auth.Action{auth.ManageKeys, auth.ReadAudit}
 	if action == auth.ListEvents || action == auth.PutEvent { // seen by who watches, said by who detects
 		switch role {

@@ -33,7 +33,7 @@ func schemas() map[string]any {
 			Streams []dataView `json:"streams"`
 		}{}, "Stored": storedView{}, "NewDataStream": newDataBody{}, "DataStream": dataView{}, "DataStreamPatch": dataPatchBody{}, "Split": splitBody{}, "Merge": mergeBody{},
 		"NewEvent": newEventBody{}, "Event": eventView{}, "EventPatch": eventPatch{}, "Preview": previewView{}, "Events": eventsView{},
-		"Talk": talkView{}, "Timeline": timelineView{}, "Fragments": struct {
+		"Talk": talkView{}, "SetKeys": keysBody{}, "SetNewKeys": newKeysBody{}, "KeyInterval": keysView{}, "Timeline": timelineView{}, "Fragments": struct {
 			Clock     string     `json:"clock"`
 			Fragments []struct{} `json:"fragments"`
 			Next      string     `json:"next,omitempty"`

@@ -41,6 +41,7 @@ func table() []route {
 
 		{Method: "POST", Path: "/v1/probe", Action: auth.Probe, On: toAccount, Summary: "Try a camera step by step; with Accept: application/x-ndjson each step as it is taken", Body: "Probe", Answer: "ProbeReport", Handle: probeCamera},
 		{Method: "POST", Path: "/v1/discover", Action: auth.Discover, On: toAccount, Summary: "Look for ONVIF cameras on the local network", Body: "Discover", Answer: "Cameras", Handle: discoverCameras},
+		{Method: "POST", Path: "/v1/probe/key-interval", Action: auth.SetCamera, On: toAccount, Summary: "Set how often a camera makes a key frame, through ONVIF, before it is added", Body: "SetNewKeys", Answer: "KeyInterval", Handle: setNewKeys},
 		{Method: "GET", Path: "/v1/events", Action: auth.ListStreams, On: toAccount, Summary: "Changes as server-sent events: stream, deleted, mark, unmark", Answer: "text/event-stream", Handle: showEvents},
 
 		{Method: "GET", Path: "/v1/streams", Action: auth.ListStreams, On: toAccount, Summary: "Streams that the caller may know of", Query: []param{{"prefix", "of the name"}, {"limit", "at most 1000"}, {"next", "of the answer before"}}, Answer: "Streams", Handle: listStreams},
@@ -69,6 +70,7 @@ func table() []route {
 		{Method: "GET", Path: one + "/still.jpg", Action: auth.GetImages, On: toStream, Door: mediaDoor, Span: stillSpan, Summary: "The nearest frame at or before an instant", Query: tokened(param{"at", "RFC 3339 or -10m; newest when absent"}, param{"width", "pixels"}, param{"key", "1: the nearest key frame, which costs least"}, clockParam), Answer: "image/jpeg", Handle: showStill},
 		{Method: "GET", Path: socketPath, Action: auth.GetMedia, On: toStream, Door: mediaDoor, Summary: "Live fragmented MP4 over a WebSocket; one socket carries many streams", Query: tokened(), Answer: "video/mp4", Handle: liveSocket},
 		{Method: "GET", Path: one + "/talk", Action: auth.Talk, On: toStream, Summary: "What the loudspeaker of the stream's camera takes, and who talks to it; a WebSocket carries a voice there", Answer: "Talk", Handle: talkToCamera},
+		{Method: "POST", Path: one + "/key-interval", Action: auth.SetCamera, On: toStream, Summary: "Set how often the stream's camera makes a key frame, through ONVIF", Body: "SetKeys", Answer: "KeyInterval", Handle: setKeys},
 
 		{Method: "GET", Path: "/v1/data", Action: auth.DataListStreams, On: toAccount, Summary: "Data streams that the caller may know of", Answer: "DataStreams", Handle: listData},
 		{Method: "POST", Path: "/v1/data", On: toSelf, Action: auth.DataCreateStream, Summary: "Create a data stream", Body: "NewDataStream", Answer: "DataStream", Handle: createData},

@@ -58,7 +58,7 @@ func cameraCommand(t *terminal) *cobra.Command {
 	c := &client{t: t}
 	cmd := &cobra.Command{Use: "camera", Short: "Find, test, add and remove cameras"}
 	c.bind(cmd)
-	cmd.AddCommand(c.cameraFind(), c.cameraTest(), c.cameraAdd(), c.cameraList(),
+	cmd.AddCommand(c.cameraFind(), c.cameraTest(), c.cameraAdd(), c.cameraSet(), c.cameraList(),
 		&cobra.Command{Use: "rm NAME...", Short: "Remove cameras and their recordings", Args: cobra.MinimumNArgs(1),
 			Example: "  penstock camera rm front-door", ValidArgsFunction: c.streamNames(0), RunE: c.remove})
 	return cmd

@@ -177,7 +177,7 @@ func TestEveryCommandHasEveryFormat(t *testing.T) {
 		switch name {
 		case "camera find", "camera test", "data tail", "watch", "doctor": // as things happen
 		case "serve", "agent": // a greeting and a log
-		case "stream rm", "event rm", "camera rm", "data rm", "key rm", "context add", "context use", "context rm", "password set", "config check", "health", "consumer reset":
+		case "stream rm", "event rm", "camera set", "camera rm", "data rm", "key rm", "context add", "context use", "context rm", "password set", "config check", "health", "consumer reset":
 		default:
 			if !seen[name] && !strings.HasPrefix(name, "completion ") {
 				t.Errorf("%s: nobody looks at what it prints", name)
