@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -240,9 +241,17 @@ func deleteEvent(c *call) error {
 	return nil
 }
 
-// timelineEvents adds the events of a window to a timeline, for those who may see them.
+// timelineEvents adds the events of a window to a timeline, for those who may see them, if
+// the caller wants any: who asks for the timelines of a wall of cameras does not.
 func (c *call) timelineEvents(ctx context.Context, v *timelineView) error {
 	v.Events = []eventView{}
+	switch text := c.r.URL.Query().Get("events"); text {
+	case "", "true":
+	case "false":
+		return nil
+	default:
+		return fault.New(fault.Invalid, "read events", fmt.Sprintf("%.40q", text), "it is true or false")
+	}
 	if c.may(auth.ListEvents, c.stream.ARN()) != nil {
 		return nil
 	}

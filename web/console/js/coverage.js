@@ -8,7 +8,7 @@ const why = (g) => [g.reason === 'unknown' ? '' : g.reason, g.detail].filter(Boo
 
 /** @typedef {{start:number,end:number,bytes:number,fragments:number}} Span @typedef {{start:number,end:number,reason:string}} Gap */
 
-const empty = { from: 0, to: 0, spans: /** @type {Span[]} */ ([]), gaps: /** @type {Gap[]} */ ([]), step: 0, at: 0 };
+const empty = { from: 0, to: 0, spans: /** @type {Span[]} */ ([]), gaps: /** @type {Gap[]} */ ([]), step: 0, at: 0, heard: Infinity };
 
 /** Reads a timeline answer. */
 export function read(a, from, to, step) {
@@ -17,10 +17,10 @@ export function read(a, from, to, step) {
   return { from, to, spans, gaps, step, at: Date.now() };
 }
 
-/** Asks for a window; told hears of the events in it. */
+/** Asks for a window; told hears of the events in it, without it they are left out. */
 export async function fetchCoverage(name, from, to, step, told) {
   const asked = Date.now();
-  const a = await get(stream(name, '/timeline'), { start: iso(from), end: iso(to), resolution: `${Math.max(1, Math.ceil(step / 1000))}s` });
+  const a = await get(stream(name, '/timeline'), { start: iso(from), end: iso(to), resolution: `${Math.max(1, Math.ceil(step / 1000))}s`, events: told ? undefined : false });
   told?.(a.events || [], from, to, asked, !a.events_more);
   return read(a, from, to, step);
 }
@@ -75,7 +75,9 @@ export class Coverage {
     const b = Math.ceil(Math.min(to + margin, nowMS + 60e3) / 1000) * 1000;
     if (b <= a) return;
     this.busy = true;
-    fetchCoverage(this.name, a, b, step, this.told).then((r) => { this.data.value = r; this.error.value = null; this.failed = 0; }, (err) => { this.error.value = err; this.failed = Date.now(); }).finally(() => {
+    // While only its end grows, the server tells of events by itself.
+    const told = fine && inside && a >= d.heard ? undefined : this.told;
+    fetchCoverage(this.name, a, b, step, told).then((r) => ({ ...r, heard: told ? a : d.heard })).then((r) => { this.data.value = r; this.error.value = null; this.failed = 0; }, (err) => { this.error.value = err; this.failed = Date.now(); }).finally(() => {
       this.busy = false;
       const next = this.again;
       this.again = null;

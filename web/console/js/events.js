@@ -84,6 +84,7 @@ export class Events {
     this.all = signal(/** @type {Event_[]} */ ([]));
     this.more = signal(false); // the upper bar's stretch has more than the server told
     this.known = new Map();
+    this.due = /** @type {any} */ (undefined);
     this.touched = new Map(); // id -> when the server told of it, or of its end
   }
 
@@ -107,16 +108,21 @@ export class Events {
     const fresh = !this.known.has(e.id);
     this.touched.set(e.id, Date.now());
     this.known.set(e.id, e);
-    this.tell();
+    this.soon();
     return fresh;
   }
 
   unmark(id) {
     this.touched.set(id, Date.now());
-    if (this.known.delete(id)) this.tell();
+    if (this.known.delete(id)) this.soon();
   }
 
+  /** Tells in a moment: a program may find a hundred things a second. */
+  soon() { this.due ||= setTimeout(() => this.tell(), 120); }
+
   tell() {
+    clearTimeout(this.due);
+    this.due = undefined;
     let all = [...this.known.values()].sort(order);
     if (all.length > MOST) {
       all = all.filter((e, i) => e.open || i >= all.length - MOST);

@@ -20,16 +20,17 @@ export function boxes(events, view, W, now, coarse) {
   const X = (t) => ((t - view.from) / (view.to - view.from)) * W;
   const small = coarse ? 16 : 12;
   const out = [];
+  let last = null;
   for (const e of events) {
     const end = ends(e, now);
     if (e.start > view.to || end < view.from) continue;
     const w = X(end) - X(e.start);
     if (w >= small) { out.push({ x: X(e.start), w, list: [e], point: false }); continue; }
     const mid = X(e.start) + w / 2;
-    const last = out.findLast((b) => b.point);
     // Those that lie on each other become one that says how many they are.
     if (last && mid - small / 2 < last.x + last.w - small * 0.3) { last.list.push(e); last.w = Math.max(last.w, 22); continue; }
-    out.push({ x: mid - small / 2, w: small, list: [e], point: true });
+    last = { x: mid - small / 2, w: small, list: [e], point: true };
+    out.push(last);
   }
   return out.sort((a, b) => Number(a.point) - Number(b.point) || b.w - a.w);
 }

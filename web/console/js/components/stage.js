@@ -87,7 +87,7 @@ function CannotPlay({ stream, mime, at, live }) {
 }
 
 /** Buttons under the picture. */
-export function Controls({ player, stream, video, frame, clip, onClip, onSnapshot, talking, onTalk }) {
+export function Controls({ player, stream, video, frame, clip, onClip, onSnapshot, onMark, talking, onTalk }) {
   const live = player.mode.value === 'live';
   const playing = player.playing.value;
   const t = player.time.value;
@@ -104,6 +104,7 @@ export function Controls({ player, stream, video, frame, clip, onClip, onSnapsho
     ${audio && html`<button type="button" class="btn sm ico" aria-label=${player.muted.value ? 'Sound on' : 'Sound off'} aria-pressed=${!player.muted.value} disabled=${!!player.silent.value} onClick=${() => player.mute(!player.muted.value)}><${Icon} name=${player.muted.value ? 'mute' : 'sound'} /></button>`}
     ${onTalk && html`<button type="button" class="btn sm" aria-pressed=${talking} title="through the camera's loudspeaker (T)" onClick=${onTalk}><${Icon} name="mic" />Talk</button>`}
     <button type="button" class=${`btn sm ${live && playing ? '' : 'pri'}`} aria-pressed=${live && playing} onClick=${() => player.live()}><${Dot} tone=${live && playing && stream.live && !outage.value ? 'ok' : 'off'} />${live && playing ? 'Live' : 'Go live'}</button>
+    ${onMark && html`<button type="button" class="btn sm ico" aria-label="Mark what is shown" title="mark what is shown (B)" onClick=${onMark}><${Icon} name="flag" /></button>`}
     <button type="button" class="btn sm" onClick=${onSnapshot}>Snapshot</button>
     <button type="button" class="btn sm" aria-pressed=${!!clip} onClick=${onClip}>${clip ? `Clip ${span(clip.to - clip.from)} ↓` : 'Clip…'}</button>
     ${document.pictureInPictureEnabled && html`<button type="button" class="btn sm ico hidem" aria-label="Picture in picture" onClick=${() => (document.pictureInPictureElement ? document.exitPictureInPicture() : video.current.requestPictureInPicture().catch(() => {}))}><${Icon} name="pip" /></button>`}

@@ -132,7 +132,7 @@ function Watch({ name, stream }) {
     <div class="sp">
       <div class="card flat">
         <${Stage} player=${player} stream=${stream} video=${video} frame=${frame} unplayable=${unplayable} onFix=${setDialog} />
-        ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} talking=${talking} onTalk=${voice && (() => setTalking(!talking))} />
+        ${player && html`<${Controls} player=${player} stream=${stream} video=${video} frame=${frame} clip=${clip} onClip=${clipButton} onSnapshot=${snapshot} onMark=${mayMark() && marking.mark} talking=${talking} onTalk=${voice && (() => setTalking(!talking))} />
         ${talking && html`<${TalkBar} name=${name} player=${player} onClose=${() => setTalking(false)} />`}
         <${TimelineView} player=${player} stream=${stream} detail=${detail} overview=${overview} events=${events} control=${control} clip=${clip} onClip=${setClip} onDownload=${download} onKeep=${mayMark() && marking.keep} onPick=${marking.go} />`}
       </div>
