@@ -31,7 +31,7 @@ func (s *Server) handle(rt route, c *call) error {
 	if object == "" {
 		object = c.resource(rt.On)
 	}
-	c.note(rt, object, rt.Method+" "+rt.Path, err)
+	c.note(rt, object, rt.Method+" "+rt.Path+c.aside, err)
 	return err
 }
 

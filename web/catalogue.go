@@ -200,7 +200,7 @@ type lossView struct {
 
 // preview tells what video a change of the retention would delete. It changes nothing.
 func (c *call) preview(body patchBody) error {
-	c.every = auth.ViewEvery // a form asks with each key that is pressed
+	c.every, c.aside = auth.ViewEvery, " preview" // a form asks with each key that is pressed
 	st := c.stream
 	if err := body.apply(&st); err != nil {
 		return err

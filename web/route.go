@@ -69,6 +69,7 @@ type call struct {
 	stream    streams.Stream
 	data      *datastream.Stream
 	object    string        // of the audit log, where a handler knows it better than the path
+	aside     string        // what the audit log says beside the route
 	every     time.Duration // how often the audit log has a line of this; 0: each time
 	held      int64         // bytes of Server.bodies
 }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -126,12 +127,13 @@ func TestEventsAreListedAndOnTheTimeline(t *testing.T) {
 		"/events?start=-48m30s&end=-46m30s":   "e2 e3",
 		"/timeline?start=-48m30s&end=-46m30s": "e2 e3",
 		"/timeline":                           "e0 e1 e2 e3 e4",
+		"/timeline?events=false":              "",
 	} {
 		if got := ids(admin, one+path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
-	for _, path := range []string{"/events?limit=0", "/events?next=x", "/events?kind=K", "/events?start=-1m&end=-2m", "/events?start=x"} {
+	for _, path := range []string{"/events?limit=0", "/events?next=x", "/events?kind=K", "/events?start=-1m&end=-2m", "/events?start=x", "/timeline?events=x"} {
 		if rec := s.send("GET", one+path, admin, ""); rec.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d", path, rec.Code)
 		}
@@ -272,13 +274,16 @@ func (s *site) record(st streams.Stream, start time.Time, n, size int) {
 }
 
 func TestAPreviewTellsAndChangesNothing(t *testing.T) {
-	s := newSite(t)
+	lines := &trail{}
+	s := newSite(t, func(c *auth.Config) { c.Audit = lines })
 	admin := s.key(auth.NewKey{Role: auth.RoleAdmin})
+	lines.take()
 	if rec := s.send("POST", "/v1/streams", admin, `{"name":"front","retention":"10d","retention_bytes":"500GiB"}`); rec.Code != http.StatusCreated || !strings.Contains(rec.Body.String(), `"retention_bytes":536870912000`) {
 		t.Fatal(rec.Body)
 	}
 	st, err := s.server.c.Catalogue.Get(auth.DefaultAccount, "front")
 	check(t, err)
+	front := "UpdateStream " + st.ARN()
 	start := time.Now().Add(-4 * time.Hour).UTC().Truncate(time.Second)
 	s.record(st, start, 60, 10_000)
 	s.record(st, start.Add(3*time.Hour+30*time.Minute), 60, 10_000)
@@ -305,6 +310,9 @@ func TestAPreviewTellsAndChangesNothing(t *testing.T) {
 	now, err := s.server.c.Catalogue.Get(auth.DefaultAccount, "front")
 	if err != nil || now.Version != st.Version || now.Retention != st.Retention {
 		t.Errorf("it was changed: %+v %v", now, err)
+	}
+	if got := lines.take(); len(got) != 3 || !strings.HasSuffix(got[1], front) { // made, previewed, and the event
+		t.Errorf("the audit log says %q", got)
 	}
 	for _, c := range []string{`?preview=true {"retention":"1m"}`, `?preview=true {"retention_bytes":5}`, `?preview=yes {"retention":"1h"}`, ` {"retention_bytes":-1}`,
 		` {"retention_bytes":1.5}`, ` {"retention_bytes":"many"}`, ` {"retention_bytes":true}`, ` {"retention_bytes":1000}`, ` {"retention_bytes":2305843009213693952}`} {
@@ -370,4 +378,42 @@ func FuzzByteCount(f *testing.F) {
 			t.Errorf("%s is %d", text, v.Bytes)
 		}
 	})
+}
+
+func TestATimelineShowsAThousandEventsAndSaysThatThereAreMore(t *testing.T) {
+	s := newSite(t)
+	front := s.create(auth.DefaultAccount, "front")
+	viewer := s.key(auth.NewKey{Role: auth.RoleViewer})
+	begin := time.Now().Add(-30 * time.Minute)
+	line := func() (v struct {
+		Events []eventView
+		More   bool `json:"events_more"`
+	}) {
+		t.Helper()
+		rec := s.send("GET", "/v1/streams/front/timeline?start=-1h", viewer, "")
+		check(t, json.Unmarshal(rec.Body.Bytes(), &v))
+		return v
+	}
+	add := func(from, to int) {
+		var all sync.WaitGroup
+		for part := range 50 {
+			all.Go(func() {
+				for i := from + part; i < to; i += 50 {
+					n := events.New{Stream: front.ID, Kind: "motion", Start: begin.Add(time.Duration(i) * time.Second), Owner: "1:x"}
+					if _, _, err := s.server.c.Events.Add(t.Context(), n); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	add(0, timelineEvents)
+	if v := line(); len(v.Events) != timelineEvents || v.More {
+		t.Errorf("%d events, more: %v", len(v.Events), v.More)
+	}
+	add(timelineEvents, timelineEvents+1)
+	if v := line(); len(v.Events) != timelineEvents || !v.More || !v.Events[0].Start.Equal(begin.UTC().Truncate(time.Microsecond)) {
+		t.Errorf("%d events from %v, more: %v", len(v.Events), v.Events[0].Start, v.More)
+	}
 }
