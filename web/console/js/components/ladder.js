@@ -8,7 +8,7 @@ import { Dot } from './bits.js';
 
 const NAMES = {
   'address resolves': 'Address found', 'port reached': 'Reached', 'RTSP answers': 'Speaks RTSP', 'signed in': 'Signed in',
-  described: 'Streams found', 'set up': 'Stream opened', 'first packets': 'Media arrives', 'key frame': 'Key frames', clock: 'Camera clock', 'first picture': 'First picture',
+  described: 'Streams found', 'set up': 'Stream opened', 'first packets': 'Media arrives', 'key frame': 'Key frames', clock: 'Camera clock', 'first picture': 'First picture', 'two-way audio': 'Two-way audio',
 };
 
 /** Runs checks: {steps, report, error, busy, run(body), stop()}. */
