@@ -66,7 +66,7 @@ func (t *terminal) encode(v any) error {
 	if t.format != "json" {
 		e := yaml.NewEncoder(t.out)
 		e.SetIndent(2)
-		return e.Encode(v)
+		return e.Encode(whole(v))
 	}
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -74,6 +74,35 @@ func (t *terminal) encode(v any) error {
 	}
 	_, err = fmt.Fprintln(t.out, string(text))
 	return err
+}
+
+// whole is v with whole numbers as such: YAML writes large ones of JSON as 1.5e+06.
+func whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if n := int64(v); v == float64(n) {
+			return n
+		}
+	case []map[string]any:
+		out := make([]any, len(v))
+		for i, d := range v {
+			out[i] = whole(d)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, d := range v {
+			out[i] = whole(d)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, d := range v {
+			out[k] = whole(d)
+		}
+		return out
+	}
+	return v
 }
 
 // result prints what a command made: a row of a table, or the document.
