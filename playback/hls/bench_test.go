@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/internal/host/hosttest"
 	"penstock/media"
 	"penstock/playback/internal/playtest"
 )
@@ -74,10 +75,12 @@ func TestLatencyFromWriteToViewer(t *testing.T) {
 	var camera sync.WaitGroup
 	camera.Go(func() {
 		defer func() { _ = session.Close(nil) }()
-		began := time.Now()
+		shown := time.Duration(0)
 		for _, x := range src.Samples {
 			track, _ := media.FindTrack(src.Tracks, x.Track)
-			time.Sleep(time.Until(began.Add(track.Duration(x.DTS))))
+			at := track.Duration(x.DTS)
+			time.Sleep(at - shown) // a machine that is late makes a camera that is late
+			shown = max(shown, at)
 			if x.Track == lead.ID {
 				mu.Lock()
 				wrote[x.DTS] = time.Now()
@@ -90,14 +93,14 @@ func TestLatencyFromWriteToViewer(t *testing.T) {
 		}
 	})
 	time.Sleep(1500 * time.Millisecond) // a viewer comes to a running camera
-	asked := time.Now()
+	pulse, asked := hosttest.Feel(t), time.Now()
 	m := h.list("live.m3u8")
 	init := h.get(m.Map.URI)
 	var first time.Duration
 	var delays []time.Duration
 	uri := parts(m)
 	seen := map[string]bool{}
-	for time.Since(asked) < 3*time.Second {
+	for len(delays) < 60 {
 		for _, u := range uri {
 			if seen[u] {
 				continue
@@ -106,13 +109,13 @@ func TestLatencyFromWriteToViewer(t *testing.T) {
 			part := h.get(u)
 			now := time.Now()
 			if first == 0 {
-				first = now.Sub(asked)
+				first = pulse.Took(asked)
 				continue // what was there before the viewer came is not late
 			}
 			for _, x := range playtest.Parse(t, append(slices.Clone(init), part...)).Of(lead.ID) {
 				mu.Lock()
 				if at := wrote[x.DTS]; at.After(asked) {
-					delays = append(delays, now.Sub(at))
+					delays = append(delays, now.Sub(at)-pulse.Between(at, now))
 				}
 				mu.Unlock()
 			}
@@ -122,9 +125,6 @@ func TestLatencyFromWriteToViewer(t *testing.T) {
 		uri = parts(m)
 	}
 	camera.Wait()
-	if len(delays) < 30 {
-		t.Fatalf("%d frames measured", len(delays))
-	}
 	slices.Sort(delays)
 	p50, p95 := delays[len(delays)/2], delays[len(delays)*95/100]
 	t.Logf("first part after %v; camera to viewer p50 %v, p95 %v over %d frames", first, p50, p95, len(delays))
