@@ -126,6 +126,7 @@ type Server struct {
 	bodies  *semaphore.Weighted // of records, in memory
 	tails   *semaphore.Weighted // shards that are followed
 	crowd   *crowd
+	keeping pace         // of changes of what events keep
 	lobby   *lobby.Lobby // of bodies whose senders are not proved
 	nosniff []string     // a header's value, shared by all answers: nobody writes it
 }

@@ -117,6 +117,8 @@ func addEvent(c *call) error {
 		c.every = auth.ViewEvery // a detector adds thousands: one line says that it does
 	} else if err := c.may(auth.KeepVideo, c.stream.ARN()); err != nil {
 		return err
+	} else if err := c.s.keeping.take(n.Owner, c.s.c.Clock.Now()); err != nil {
+		return err
 	}
 	e, made, err := c.s.c.Events.Add(c.r.Context(), n)
 	if err != nil {
@@ -220,8 +222,9 @@ func changeEvent(c *call) error {
 			}
 		}
 		patch.Keep = &keep
-	} else if e.Keep == 0 {
-		c.every, c.object = auth.ViewEvery, "" // the same as of adding
+	}
+	if err := c.paced(e, body.Keep != nil); err != nil {
+		return err
 	}
 	if e, err = c.s.c.Events.Change(c.r.Context(), c.stream.ID, e.ID, patch); err != nil {
 		return err
@@ -229,9 +232,22 @@ func changeEvent(c *call) error {
 	return c.json(viewEvent(c.stream, e))
 }
 
+// paced counts a change of an event that keeps video, or will. Of one that keeps none one
+// line in a while says that it was changed, as of adding.
+func (c *call) paced(e events.Event, keep bool) error {
+	if keep || e.Keep != 0 {
+		return c.s.keeping.take(owner(c.principal), c.s.c.Clock.Now())
+	}
+	c.every, c.object = auth.ViewEvery, ""
+	return nil
+}
+
 func deleteEvent(c *call) error {
 	e, err := c.ownEvent()
 	if err != nil {
+		return err
+	}
+	if err := c.paced(e, false); err != nil {
 		return err
 	}
 	if err := c.s.c.Events.Delete(c.r.Context(), c.stream.ID, e.ID); err != nil {
