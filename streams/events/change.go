@@ -151,9 +151,12 @@ func (j *Journal) until(e Event) time.Time {
 	if e.Keep == 0 || e.Keep == Forever || e.Open() {
 		return time.Time{}
 	}
+	// The time to expire by stays behind for hours after the machine slept: it will catch up.
 	from := j.config.Time()
-	if e.End.After(from) {
-		from = e.End
+	for _, t := range []time.Time{j.config.Clock.Now(), e.End} {
+		if t.After(from) {
+			from = t
+		}
 	}
 	return from.Add(time.Duration(e.Keep)).UTC().Truncate(time.Microsecond)
 }

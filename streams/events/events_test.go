@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -204,6 +205,17 @@ func TestATermBeginsAtTheEndOrWhenItIsSaid(t *testing.T) {
 	r.pass(time.Hour)
 	if e := r.change("old", events.Patch{Keep: of(events.Term(20 * time.Hour))}); !e.KeptUntil.Equal(begin.Add(21 * time.Hour)) {
 		t.Errorf("longer, until %v", e.KeptUntil)
+	}
+}
+
+func TestATermIsWholeThoughTheTimeToExpireByIsBehind(t *testing.T) {
+	r := newRig(t)
+	j, err := events.Open(t.Context(), events.Config{Meta: r.db, Clock: r.clock, Time: func() time.Time { return begin.Add(-10 * time.Hour) },
+		Horizon: func(context.Context, string) time.Time { return begin.Add(-30 * time.Hour) }})
+	check(t, err)
+	e, _, err := j.Add(t.Context(), events.New{Stream: "cam", Kind: "mark", Owner: "1:x", Start: begin.Add(-2 * time.Hour), Keep: events.Term(time.Hour)})
+	if check(t, err); !e.KeptUntil.Equal(begin.Add(time.Hour)) {
+		t.Errorf("kept until %v", e.KeptUntil)
 	}
 }
 
