@@ -1,6 +1,7 @@
 package fragments
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"penstock/internal/host/hosttest"
+	"penstock/storage"
 	"penstock/storage/mem"
 	"penstock/storage/meta"
 )
@@ -288,4 +290,96 @@ func TestAReaderGoesOnWhereTheIndexMovedUnderIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is kept is read by verify like the rest; its damage stays noted; and a reindex finds
+// it, with meta.db and without.
+func TestKeptChunksAreVerifiedAndFoundAgain(t *testing.T) {
+	ctx := context.Background()
+	for _, lost := range []bool{false, true} {
+		w := newKeepWorld(t, 77)
+		begin := w.clock.Now()
+		w.append(60)
+		whole := len(w.visible())
+		w.policy = Policy{Age: time.Hour, Keeps: []Keep{{Start: begin.Add(2 * time.Minute), End: begin.Add(8 * time.Minute)}}}
+		w.clock.Add(3 * time.Hour)
+		w.pump()
+		w.sweep()
+		w.check()
+		kept := w.visible()
+		if len(kept) < 5 || len(kept) > whole/2 {
+			t.Fatalf("%d of %d are kept", len(kept), whole)
+		}
+		// One of them can no longer be read.
+		bad := kept[2]
+		p, err := w.l.locate(ctx, bad.number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(ctx, w.bucket, p.id.key("cam"), p.off+recordLen+2); err != nil {
+			t.Fatal(err)
+		}
+		w.s.closeFiles()
+		var found []Finding
+		if _, err := Verify(ctx, w.cfg, true, func(f Finding) { found = append(found, f) }); err != nil || len(found) != 1 {
+			t.Fatalf("%+v %v", found, err)
+		}
+		w.open()
+		shown := func() int { return len(collect(t, w.l, Range{})) }
+		for range 2 {
+			if err := w.s.Sweep(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := shown(); n != len(kept)-1 {
+				t.Fatalf("%d of %d are shown", n, len(kept))
+			}
+		}
+		w.s.closeFiles()
+		if lost {
+			db, err := meta.Open(ctx, meta.Config{Path: filepath.Join(t.TempDir(), "meta.db"), Reserve: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			w.cfg.Meta = db
+		}
+		if _, err := Reindex(ctx, w.cfg, nil); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(ctx, w.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.s, w.l = s, s.Log("cam", nil)
+		// Without the metadata all that is left is shown, whole chunks, until somebody says
+		// what is kept.
+		if n := shown(); lost && n <= len(kept) || !lost && n != len(kept) {
+			t.Errorf("lost %v: %d are shown, %d are kept", lost, n, len(kept))
+		}
+		w.l = s.Log("cam", func() Policy { return w.policy })
+		for range 2 {
+			if n := shown(); n != len(kept) {
+				t.Errorf("lost %v: %d of %d are shown", lost, n, len(kept))
+			}
+			if err := s.Sweep(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tot, err := w.l.Totals(ctx); err != nil || tot.Kept == 0 || tot.Fragments != int64(len(kept)) {
+			t.Errorf("%+v %v", tot, err)
+		}
+	}
+}
+
+// spoil changes a byte of an object.
+func spoil(ctx context.Context, b storage.Bucket, key string, off int64) error {
+	body, err := readAll(ctx, b, key)
+	if err != nil {
+		return err
+	}
+	body[off] ^= 1
+	if err := b.Delete(ctx, key); err != nil {
+		return err
+	}
+	return b.Put(ctx, key, bytes.NewReader(body), int64(len(body)))
 }

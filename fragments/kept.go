@@ -142,6 +142,40 @@ func (v sight) rest(r chunkRow) (chunkRow, bool, error) {
 	return row(r.chunkID, r.size, entries), true, nil
 }
 
+// noteHeld notes what outlives the horizons of all logs where that is news: a start on a
+// full disk makes room before anybody says what is kept.
+func (s *Store) noteHeld(ctx context.Context) error {
+	held := map[*Log]intervals{}
+	for _, l := range s.allLogs() {
+		v := l.look(0)
+		l.mu.Lock()
+		if l.loaded && !slices.Equal(v.held, l.saved) {
+			held[l] = v.held
+		}
+		l.mu.Unlock()
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
+		for l, v := range held {
+			if err := setHeld(tx, l.id, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note what is kept: %w", err)
+	}
+	for l, v := range held {
+		l.mu.Lock()
+		l.saved = v
+		l.mu.Unlock()
+	}
+	return nil
+}
+
 // release lets go of what was kept and is not any more. It reads only rows around what v
 // does not hold and the last release did; the first time all of them.
 func (s *Store) release(ctx context.Context, l *Log, v sight) (int, error) {

@@ -20,13 +20,17 @@ func (s *Store) setClean(ctx context.Context, clean bool) error {
 	if clean {
 		v = 1
 	}
-	return s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
+	err := s.cfg.Meta.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("INSERT OR REPLACE INTO fragments_state (name, value) VALUES ('clean', ?)", v)
 		if err != nil || !clean {
 			return err
 		}
 		return s.setEnds(tx)
 	})
+	if err == nil && clean {
+		err = s.noteHeld(ctx)
+	}
+	return err
 }
 
 // noteEnds notes why media ended when the process could not end in good order.

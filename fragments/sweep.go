@@ -29,7 +29,7 @@ func (s *Store) sweeper(ctx context.Context) {
 		}
 		s.closeIdle()
 		s.watchDisk(ctx)
-		if err := errors.Join(s.writeDamage(ctx), s.noteAbsences(ctx)); err != nil {
+		if err := errors.Join(s.writeDamage(ctx), s.noteAbsences(ctx), s.noteHeld(ctx)); err != nil {
 			s.sweepFailed(ctx, err)
 		}
 		now := s.cfg.Clock.Now()
@@ -147,6 +147,8 @@ func (s *Store) watchDisk(ctx context.Context) {
 	s.mu.Lock()
 	if free < low {
 		s.isFull(now)
+	} else {
+		s.fullKept = 0
 	}
 	full := !s.fullSince.IsZero()
 	if full && free >= low && now.Sub(s.fullLast) > fullHold {
