@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"penstock/internal/host/hosttest"
 )
 
 // tapped is pair with a tap and somebody who reads messages.
@@ -23,17 +25,21 @@ func tapped(t *testing.T) (*Conn, net.Conn, *taker) {
 	return c, peer, k
 }
 
-// TestASmallCameraCostsOneReadAPacket lets the poller come round between packets.
+// TestASmallCameraCostsOneReadAPacket has rounds between packets that find nothing.
 func TestASmallCameraCostsOneReadAPacket(t *testing.T) {
-	c, peer, k := tapped(t)
+	k := newTaker()
+	p, peers := still(t, k, 1)
+	buf, before := make([]byte, scratchSize), p.Stats()
 	const n = 20
 	for i := range n {
-		send(t, peer, frame(0, "small"))
-		k.await(t, i+1)
-		time.Sleep(3 * c.poller.tick) // rounds that find nothing: what they cost is the point
+		send(t, peers[0], frame(0, "small"))
+		for range 5 {
+			p.round(nil, buf, time.Now())
+		}
+		k.await(t, i+2)
 	}
-	if st := c.poller.Stats(); st.Reads > n || st.Empty > 0 {
-		t.Errorf("%d reads that found something and %d that did not for %d packets", st.Reads, st.Empty, n)
+	if st := p.Stats(); st.Reads-before.Reads != n || st.Empty != before.Empty {
+		t.Errorf("%d reads that found something and %d that did not for %d packets", st.Reads-before.Reads, st.Empty-before.Empty, n)
 	}
 }
 
@@ -209,5 +215,22 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 	}
 	if n := open(); n > before+2 {
 		t.Errorf("%d descriptors are open, %d were", n, before)
+	}
+}
+
+// TestSilenceEndsWhatThePollerReads lets time pass for a connection that was adopted.
+func TestSilenceEndsWhatThePollerReads(t *testing.T) {
+	clock := hosttest.NewClock(time.Now())
+	c, peer := pairWith(t, Config{Clock: clock})
+	c.Tap(newTaker(), TapConfig{Silence: time.Minute})
+	ended := make(chan error, 1)
+	go func() { _, err := c.Read(make([]byte, 10)); ended <- err }()
+	send(t, peer, frame(0, "first"))
+	for c.socket.Load() == nil {
+		runtime.Gosched()
+	}
+	clock.Add(2 * time.Minute)
+	if err := <-ended; !errors.Is(err, errSilent) || !errors.Is(c.Err(), errSilent) {
+		t.Errorf("err = %v", err)
 	}
 }
