@@ -50,7 +50,7 @@ export function Row({ e, t, stream, onGo, onEdit }) {
   const facts = [at, length(e, t), e.label && e.kind !== 'mark' && e.kind !== 'recording' ? e.kind : '', e.by].filter(Boolean).join(' · ');
   return html`<li class="ev"><button type="button" class="go" aria-label=${`Play ${what}, ${facts}${e.keep ? `, ${keptWords(e, t)}` : ''}`} onClick=${() => onGo(e)}>
     <${Thumb} e=${e} name=${stream.name} />
-    <span class="what"><b><span class="clip">${e.open && html`<i class="dot rec" aria-hidden="true"></i> `}${what}</span></b><span class="mut small"><${Time} at=${e.start}>${facts}</${Time}></span>${e.keep && html`<span class=${`small ${isKept(e, t) ? 'keeps' : 'mut'}`}>${keptWords(e, t)}</span>`}</span></button>
+    <span class="what"><b><span class="clamp">${e.open && html`<i class="dot rec" aria-hidden="true"></i> `}${what}</span></b><span class="mut small"><${Time} at=${e.start}>${facts}</${Time}></span>${e.keep && html`<span class=${`small ${isKept(e, t) ? 'keeps' : 'mut'}`}>${keptWords(e, t)}</span>`}</span></button>
     ${onEdit && html`<button type="button" class="btn sm ico" aria-label=${`Change ${what}, ${at}`} title="label, keep, delete" onClick=${() => onEdit(e)}><${Icon} name="more" /></button>`}</li>`;
 }
 
