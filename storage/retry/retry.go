@@ -83,9 +83,10 @@ func (b *Bucket) Unwrap() storage.Bucket { return b.cfg.Bucket }
 // Retries counts the tries that failed and were repeated, over all calls.
 func (b *Bucket) Retries() int64 { return b.retries.Load() }
 
-// final reports whether the same call would only fail again.
-func final(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+// final reports whether the same call would only fail again. The time limits of net and
+// net/http are context.DeadlineExceeded too: the caller's time is over when ctx says so.
+func final(ctx context.Context, err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return true
 	}
 	switch fault.KindOf(err) {
@@ -105,7 +106,7 @@ type tries struct {
 // again waits after err and returns nil when it is time to try again, else the answer.
 func (t *tries) again(ctx context.Context, err error) error {
 	t.n++
-	if final(err) || t.b.cfg.Attempts > 0 && t.n >= t.b.cfg.Attempts {
+	if final(ctx, err) || t.b.cfg.Attempts > 0 && t.n >= t.b.cfg.Attempts {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -260,7 +261,7 @@ func (r *reader) Read(p []byte) (int, error) {
 				r.n -= int64(n)
 			}
 		}
-		if err == nil || err == io.EOF || final(err) {
+		if err == nil || err == io.EOF || final(r.ctx, err) {
 			return n, err
 		}
 		closed := r.body.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -212,6 +213,22 @@ func TestFinalErrorsAreNotRepeated(t *testing.T) {
 				t.Errorf("%v: %d calls, %v", kind, f.calls, err)
 			}
 		})
+	}
+}
+
+// TestATimeLimitOfTheNetworkIsTriedAgain has a dial run into its own time limit, which is
+// a context.DeadlineExceeded, though nobody's context has ended.
+func TestATimeLimitOfTheNetworkIsTriedAgain(t *testing.T) {
+	_, late := (&net.Dialer{Deadline: time.Unix(1, 0)}).DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	if !errors.Is(late, context.DeadlineExceeded) {
+		t.Fatalf("the dial says %v", late)
+	}
+	f := &flaky{fail: 2, err: fault.Wrap(fault.Unavailable, "put object", "k", late)}
+	b := wrap(f, retry.Config{First: time.Microsecond, Max: time.Microsecond})
+	storagetest.Put(t, b, "k", []byte("x"))
+	f.fail = 2
+	if got := storagetest.Get(t, b, "k", 0, -1); string(got) != "x" || b.Retries() != 4 {
+		t.Errorf("%q after %d retries", got, b.Retries())
 	}
 }
 
