@@ -77,6 +77,8 @@ func TestStrangersFillNoMemory(t *testing.T) {
 	recorded(s, "demo", 1)
 	aws := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.PutRecords\r\nX-Amz-Date: 20260101T000000Z\r\n" +
 		"Authorization: AWS4-HMAC-SHA256 Credential=PSAKNOBODY/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=" + strings.Repeat("0", 64) + "\r\n"
+	_, id := s.issue(t, object{"role": "producer"}) // an id is no secret
+	known := strings.Replace(aws, "PSAKNOBODY", id, 1)
 	headers := "DESCRIBE rtsp://x/demo RTSP/1.0\r\nCSeq: 1\r\n"
 	for i := range 200 {
 		headers += fmt.Sprintf("X-%d: %s\r\n", i, strings.Repeat("x", 1900))
@@ -87,6 +89,8 @@ func TestStrangersFillNoMemory(t *testing.T) {
 	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(stranger)}}
 	for _, g := range []greed{
 		{"bodies of PutRecords", 64, s.http, promised(aws+"Content-Length: 16777216\r\n\r\n", 16<<20)},
+		{"bodies of PutRecords that name a key", 48, s.http, promised(known+"Content-Length: 16777216\r\n\r\n", 16<<20)},
+		{"bodies of /v1/data that name a key", 24, s.http, promised(strings.Replace(known, "POST / ", "POST /v1/data/gate ", 1)+"Content-Length: 16777216\r\n\r\n", 16<<20)},
 		{"bodies of /v1/data", 32, s.http, promised(strings.Replace(aws, "POST / ", "POST /v1/data/gate ", 1)+"Transfer-Encoding: chunked\r\n\r\n1000000\r\n", 16<<20)},
 		{"unread answers over HTTP/2", 1000, s.http, unread(250)},
 		{"CONNECT of MQTT", 900, mqtt, promised("\x10\x80\x80\x40\x00\x04MQTT\x04\xc2\x00\x3c", 1<<20-10)},
