@@ -239,6 +239,39 @@ func TestBrowserShowsWhatAShorterRetentionDeletes(t *testing.T) {
 	}
 }
 
+// TestBrowserForecastsTheDisk changes what the server says of its disk on its way to the page.
+func TestBrowserForecastsTheDisk(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--demo")
+	p := browse(t, s)
+	recorded(s, "demo", 1)
+	p.until("the console is there", "document.querySelector('main h1')", 20*time.Second)
+	disk := func(free, steady float64, days int) {
+		full := "null"
+		if days > 0 {
+			full = fmt.Sprintf("new Date(Date.now() + %d * 864e5 + 36e5).toISOString()", days)
+		}
+		p.do(chromedp.Evaluate(fmt.Sprintf(`(() => { const ask = window.asks ||= window.fetch; window.fetch = async (u, o) => { const r = await ask(u, o); if (!String(u).endsWith('/v1/system')) return r;
+			return new Response(JSON.stringify({...await r.json(), disk: {total: 2e12, free: %g, used_by_media: 1e9, daily_bytes: 112e9, steady_bytes: %g, kept_bytes: 812e6, full_at: %s}}), {headers: {'Content-Type': 'application/json'}}); };
+			location.hash = '#/health'; import('/js/store.js').then((m) => m.refreshSystem()); })()`, free, steady, full), nil))
+	}
+	const alert = "document.querySelector('main .card.alert')?.innerText"
+	disk(1.1e12, 3.36e12, 10)
+	p.until("when it fills", "/The disk fills on .*, in 10 days[^]*45% of 2 TB used, 112 GB a day[^]*would take 3.36 TB[^]*What events keep, 812 MB, is not touched/.test("+alert+")", 10*time.Second)
+	if rows := p.eval("document.querySelector('#kept').innerText"); !strings.Contains(rows, "demo") || !strings.Contains(rows, "24 h") || !strings.Contains(rows, "GB") {
+		t.Errorf("what each camera keeps: %q", rows)
+	}
+	p.shot("health-full")
+	for hash, says := range map[string]string{"#/start": "/The disk fills on/.test(" + alert + ")", "#/cameras": "/disk full on/.test(document.querySelector('.top').innerText)"} {
+		p.do(chromedp.Evaluate(fmt.Sprintf("location.hash = %q", hash), nil))
+		p.until("a word of it at "+hash, says, 10*time.Second)
+	}
+	disk(0.02e12, 3.36e12, 1)
+	p.until("that there is no room", "/all but full/.test("+alert+")", 10*time.Second)
+	disk(1.1e12, 1.2e12, 0)
+	p.until("that all is well", "location.hash === '#/health' && !/disk/i.test("+alert+") && /it does not fill/.test(document.body.innerText)", 10*time.Second)
+}
+
 func TestBrowserShowsTheAuditLog(t *testing.T) {
 	t.Parallel()
 	s := start(t)

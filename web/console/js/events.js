@@ -97,7 +97,7 @@ export class Events {
       if (!older(raw.id)) this.known.set(raw.id, readEvent(raw));
     }
     for (const [id, e] of this.known) {
-      if (whole && !seen.has(id) && !older(id) && e.start < to && ends(e) >= from) this.known.delete(id);
+      if (whole && !seen.has(id) && !older(id) && e.start < to && (e.start >= from || ends(e) > from)) this.known.delete(id);
     }
     for (const [id, t] of this.touched) if (t < asked - 60e3) this.touched.delete(id);
     this.tell();

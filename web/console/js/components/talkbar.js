@@ -26,7 +26,9 @@ export function Bar({ name, player, onClose }) {
       },
     });
     call.current = c;
-    return () => { speak(false); c.end(); };
+    const hide = () => { if (document.hidden) speak(false); }; // nobody is heard from a page that is not seen
+    document.addEventListener('visibilitychange', hide);
+    return () => { document.removeEventListener('visibilitychange', hide); speak(false); c.end(); };
   }, [round]);
   useEffect(() => { if (state.kind === 'ready') button.current?.focus(); }, [state.kind]);
   // The camera is not heard while one speaks to it: it would hear itself.
