@@ -68,7 +68,7 @@ func TestTheAuditLogTellsWhoWatchedAndWhoWasRefused(t *testing.T) {
 		t.Fatalf("remove key: %d", status)
 	}
 	for _, ended := range running {
-		within(t, "what the key had running", ended, time.Now())
+		within(t, s.machine(), "what the key had running", ended, time.Now())
 	}
 	wall := " arn:aws:iam::000000000000:user/wall arn:aws:kinesisvideo:us-east-1:000000000000:stream/"
 	want := map[string]int{ // lines that begin so; how many of them

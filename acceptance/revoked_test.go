@@ -40,7 +40,7 @@ func (s *server) keepPlayingUDP(t *testing.T, token string) <-chan struct{} {
 	if err != nil {
 		t.Fatalf("set up over udp: %v", err)
 	}
-	packets := make(chan struct{}, 1)
+	pulse, packets := s.machine(), make(chan struct{}, 1)
 	c.OnPacketRTPAny(func(*description.Media, format.Format, *rtp.Packet) {
 		select {
 		case packets <- struct{}{}:
@@ -51,11 +51,15 @@ func (s *server) keepPlayingUDP(t *testing.T, token string) <-chan struct{} {
 		t.Fatalf("play over udp: %v", err)
 	}
 	return ending(func() error {
-		select {
-		case <-packets:
-			return nil
-		case <-time.After(2 * time.Second):
-			return errors.New("no picture")
+		for last := time.Now(); ; {
+			select {
+			case <-packets:
+				return nil
+			case <-time.After(100 * time.Millisecond):
+			}
+			if pulse.Took(last) > 2*time.Second {
+				return errors.New("no picture")
+			}
 		}
 	})
 }

@@ -31,11 +31,11 @@ type rtspConn struct {
 }
 
 func (s *server) dialRTSP() (*rtspConn, error) {
-	c, err := net.DialTimeout("tcp", s.rtsp, 10*time.Second)
+	c, err := net.DialTimeout("tcp", s.rtsp, time.Minute)
 	if err != nil {
 		return nil, err
 	}
-	return &rtspConn{Conn: c, r: bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &rtspConn{Conn: c, r: bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(time.Minute))
 }
 
 // ask sends a request and returns status line with headers, and the body.
@@ -84,12 +84,12 @@ func sdp(name string) string {
 
 // raw sends a request whose path is on the wire exactly as it is written here.
 func (s *server) raw(method, path, body string) (status int, err error) {
-	c, err := net.DialTimeout("tcp", s.http, 10*time.Second)
+	c, err := net.DialTimeout("tcp", s.http, time.Minute)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return 0, err
 	}
 	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", method, path, s.http, s.token, len(body), body)

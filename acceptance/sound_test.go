@@ -56,7 +56,7 @@ func TestG711GoesThroughSampleBySample(t *testing.T) {
 			s := s.as(t)
 			file := g711Source(t, law, length)
 			name := strings.ReplaceAll(law, "_", "-")
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			if err := command(ctx, ffmpeg, "-v", "error", "-re", "-i", file, "-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", s.pushURL(name)); err != nil {
 				t.Fatal(err)

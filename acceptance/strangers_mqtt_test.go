@@ -15,13 +15,13 @@ import (
 // speaksMQTT is a connection to the MQTT door of a server, signed in or not: err says how
 // that went.
 func speaksMQTT(ctx context.Context, address, client, user, password string) (c *paho.Client, ack *paho.Connack, err error) {
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", address)
+	conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, nil, err
 	}
 	c = paho.NewClient(paho.ClientConfig{Conn: conn, ClientID: client})
 	in := &paho.Connect{ClientID: client, CleanStart: true, KeepAlive: 30, Username: user, UsernameFlag: user != "", Password: []byte(password), PasswordFlag: password != ""}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if ack, err = c.Connect(ctx, in); err != nil {
 		_ = conn.Close()
@@ -32,7 +32,7 @@ func speaksMQTT(ctx context.Context, address, client, user, password string) (c 
 
 // publishMQTT publishes and waits for the acknowledgement.
 func publishMQTT(ctx context.Context, c *paho.Client, topic string, data []byte) (*paho.PublishResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	go func() { // the library waits on where the server has hung up
 		select {
@@ -84,7 +84,7 @@ func (s *server) strangerSpeaksMQTT(t *testing.T, address string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a fresh socket takes deadlines
+		_ = c.SetDeadline(time.Now().Add(time.Minute)) // a fresh socket takes deadlines
 		_, err = io.WriteString(c, packet)
 		answer, _ := io.ReadAll(c) // until the server hangs up
 		if err != nil || len(answer) > 64 || strings.Contains(string(answer), "demo") {
