@@ -56,7 +56,7 @@ export class Call {
     const ws = new WebSocket(url);
     this.ws = ws;
     ws.onmessage = (e) => {
-      let m = {};
+      let m = /** @type {any} */ ({});
       try { m = JSON.parse(e.data); } catch { /* not ours */ }
       if (m.error) this.end(typeof m.error === 'string' ? m.error : [m.error.message, m.error.hint].filter(Boolean).join('. '));
       else if (m.codec && !this.node) this.speak(m);

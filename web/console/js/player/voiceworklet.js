@@ -1,3 +1,4 @@
+// @ts-nocheck: the types of a page do not know what a worklet has
 // Runs beside the page, where the microphone's samples come: brings them to the rate of
 // telephones, makes G.711 of them, and sends frames of 20 ms with how loud they are.
 // It imports nothing: a worklet is a world of its own.
