@@ -126,7 +126,7 @@ type Server struct {
 	bodies  *semaphore.Weighted // of records, in memory
 	tails   *semaphore.Weighted // shards that are followed
 	crowd   *crowd
-	keeping pace         // of changes of what events keep
+	keeping *pace        // of changes of what events keep
 	lobby   *lobby.Lobby // of bodies whose senders are not proved
 	nosniff []string     // a header's value, shared by all answers: nobody writes it
 }
@@ -149,7 +149,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, future: &foresight{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), lobby: lobby.New(lobby.Config{Clock: c.Clock}), nosniff: []string{"nosniff"}}
+	s := &Server{c: c, assets: files, metrics: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}), stored: &shelf{}, views: &views{}, keeping: &pace{}, future: &foresight{}, bodies: semaphore.NewWeighted(bodiesMax), tails: semaphore.NewWeighted(tailsMax), crowd: newCrowd(c.MaxConns, c.MaxConnsPerAddress), lobby: lobby.New(lobby.Config{Clock: c.Clock}), nosniff: []string{"nosniff"}}
 	s.mux = s.mount(table())
 	return s, nil
 }
