@@ -164,7 +164,7 @@ func (d *daemon) openStores(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if d.events, err = events.Open(ctx, events.Config{Meta: d.meta, Time: d.store.ExpiryNow, Logger: d.log.With("component", "events"),
+	if d.events, err = events.Open(ctx, events.Config{Meta: d.meta, Time: d.store.ExpiryNow, Logger: d.log.With("component", "events"), Registerer: d.registry,
 		Horizon: func(ctx context.Context, id string) time.Time { return d.hub.Horizon(ctx, id) },
 	}); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/streams/events"
@@ -75,6 +77,32 @@ func TestEventsThatAreRefused(t *testing.T) {
 	is(t, "of video that has expired", err, fault.Expired)
 	if n := r.ids(events.Query{}); n != "" {
 		t.Errorf("there is %s", n)
+	}
+}
+
+func TestMetricsCountWhatThereIs(t *testing.T) {
+	r := newRig(t)
+	r.add(events.New{Keep: events.Forever})
+	r.add(events.New{Stream: "other", Keep: events.Forever})
+	gone := r.add(events.New{})
+	reg := prometheus.NewRegistry()
+	j, err := events.Open(t.Context(), events.Config{Meta: r.db, Clock: r.clock, Registerer: reg, Horizon: func(context.Context, string) time.Time { return begin }})
+	check(t, err)
+	figures := func() string {
+		all, err := reg.Gather()
+		check(t, err)
+		var out []string
+		for _, m := range all {
+			out = append(out, fmt.Sprintf("%s %v", m.GetName(), m.GetMetric()[0].GetGauge().GetValue()))
+		}
+		return strings.Join(out, ", ")
+	}
+	if got := figures(); got != "penstock_events_keeping 2, penstock_events_stored 3" {
+		t.Error(got)
+	}
+	check(t, j.Delete(t.Context(), "cam", gone.ID))
+	if got := figures(); got != "penstock_events_keeping 2, penstock_events_stored 2" {
+		t.Error(got)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"penstock/fragments"
 	"penstock/internal/fault"
 	"penstock/internal/host"
@@ -45,6 +47,8 @@ type Config struct {
 	Rand    io.Reader        // crypto/rand
 	Logger  *slog.Logger     // discards
 	Poll    time.Duration    // a minute
+	// Registerer gets the metrics; nil: none.
+	Registerer prometheus.Registerer
 	// WriteMost is how long a change waits for the metadata store; 15 s.
 	WriteMost time.Duration
 	// Most is how many events a stream may have, Keeping how many of them may keep video;
@@ -95,6 +99,9 @@ func Open(ctx context.Context, c Config) (*Journal, error) {
 	j := &Journal{config: c, log: c.Logger, shelves: map[string]*shelf{}, gone: map[string]struct{}{}}
 	if err := j.load(ctx); err != nil {
 		return nil, fault.Wrap(fault.Internal, "open events", "", err)
+	}
+	if c.Registerer != nil {
+		j.register(c.Registerer)
 	}
 	return j, nil
 }
