@@ -63,7 +63,7 @@ func setNewKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.object = t.URL.String()
+	c.object = t.URL.Host // some cameras have their password in the path
 	return c.setKeys(t, body.keysBody)
 }
 

@@ -57,3 +57,18 @@ func TestTheKeyFrameIntervalOfACameraIsSet(t *testing.T) {
 		t.Errorf("a viewer: %d", rec.Code)
 	}
 }
+
+// TestTheAuditLogHasNoAddressWithAPassword asks about a camera whose path has one, as some do.
+func TestTheAuditLogHasNoAddressWithAPassword(t *testing.T) {
+	lines := &trail{}
+	site := newSite(t, func(c *auth.Config) { c.Audit = lines })
+	admin := site.key(auth.NewKey{Role: auth.RoleAdmin})
+	lines.take()
+	rec := site.send("POST", "/v1/probe/key-interval", admin, `{"url":"rtsp://me:hush@192.0.2.7/user=me_password=hush?pw=hush","seconds":2,"device":"http://192.0.2.9/"}`)
+	if rec.Code != http.StatusBadRequest {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	if got := lines.take(); len(got) != 1 || got[0] != "fail penstock:SetCamera 192.0.2.7:554" {
+		t.Errorf("the log says %q", got)
+	}
+}
