@@ -59,7 +59,7 @@ func (d *doorbell) call(token string, header ...string) (*websocket.Conn, *http.
 	conn, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(d.http.URL, "http")+"/v1/streams/front/talk", h)
 	if err == nil {
 		d.t.Cleanup(func() { conn.Close() })
-		check(d.t, conn.SetReadDeadline(time.Now().Add(30*time.Second)))
+		check(d.t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	}
 	return conn, res, err
 }
@@ -159,7 +159,7 @@ func TestCallsAreAudited(t *testing.T) {
 	await := func(want string, n int) {
 		t.Helper()
 		var all []string
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			all = append(all, lines.take()...)
 			if len(all) >= n {
 				break

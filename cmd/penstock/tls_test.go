@@ -42,7 +42,7 @@ func secured(t *testing.T) (d *daemon, printed string, client *http.Client) {
 	conf := byFingerprint(fingerprint[1])
 	transport := &http.Transport{TLSClientConfig: conf}
 	t.Cleanup(transport.CloseIdleConnections)
-	return d, out.String(), &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return d, out.String(), &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 // byFingerprint checks a certificate as a person does who compares what they see.

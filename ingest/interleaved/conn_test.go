@@ -41,7 +41,7 @@ func (k *taker) Frame(channel uint8, payload []byte, _ time.Time) error {
 
 func (k *taker) await(t *testing.T, n int) []string {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		k.mu.Lock()
 		got := append([]string(nil), k.frames...)

@@ -71,7 +71,7 @@ func TestGStreamersCameraHears(t *testing.T) {
 					t.Error(err)
 				}
 				var got []byte
-				for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+				for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 					if got, err = os.ReadFile(file); err == nil && len(got) >= len(said) {
 						break
 					}

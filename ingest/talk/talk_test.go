@@ -57,7 +57,7 @@ func (h *heard) sound(t *testing.T, n int) (octets []byte, packets []*rtp.Packet
 		case <-h.news:
 		case <-t.Context().Done():
 			t.Fatalf("%d packets were heard, want %d", len(packets), n)
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%d packets were heard, want %d", len(packets), n)
 		}
 	}
