@@ -1,9 +1,10 @@
 // Who did what, when, and whether they might: the audit log, newest first.
 import { html, useEffect, useRef, useState } from '../lib.js';
 import { get, iso } from '../api.js';
-import { session, now } from '../store.js';
+import { now } from '../store.js';
 import { amend, href, route } from '../router.js';
 import { clock, day, instant, startOfDay, full } from '../format.js';
+import { mayAudit } from '../components/shell.js';
 import { Dot, Empty, Failure, Skeleton } from '../components/bits.js';
 
 const PAGE = 60; // lines that are asked for at once
@@ -59,6 +60,7 @@ export default function Audit() {
   const key = JSON.stringify(f);
   useEffect(() => {
     amend(Object.fromEntries(Object.entries(f).filter(([k, v]) => v && !(k === 'span' && v === '7d'))));
+    if (!mayAudit()) return undefined; // a refusal would be a line of the log
     const timer = setTimeout(() => load([], query(f), ''), 300);
     return () => { clearTimeout(timer); run.current?.abort(); };
   }, [key]);
@@ -66,8 +68,8 @@ export default function Audit() {
   const text = (k, label, hint) => html`<label><span class="f">${label}</span><input class="in" type="search" value=${f[k]} placeholder=${hint} maxlength="200" onInput=${set(k)} autocapitalize="off" autocomplete="off" spellcheck=${false} /></label>`;
   const clear = () => setF({ ...Object.fromEntries(NAMES.map((k) => [k, ''])), span: '7d' });
   const filtered = f.principal || f.action || f.object || f.decision || f.span !== '7d';
-  const top = html`<div class="top"><h1>Audit</h1><span class="mut small hidem">who did what, and whether they might</span><span class="grow"></span><button type="button" class="btn" onClick=${() => load([], query(f), '')}>Refresh</button></div>`;
-  if (session.value?.role && session.value.role !== 'admin') return html`${top}<div class="inset"><${Empty} title="Only admins may read this" action=${html`<a class="btn" href=${href('cameras')}>See the cameras</a>`}>The audit log shows what everybody did here.</${Empty}></div>`;
+  const top = html`<div class="top"><h1>Audit</h1><span class="mut small hidem">who did what, and whether they might</span><span class="grow"></span>${mayAudit() && html`<button type="button" class="btn" onClick=${() => load([], query(f), '')}>Refresh</button>`}</div>`;
+  if (!mayAudit()) return html`${top}<div class="inset"><${Empty} title="Only admins may read this" action=${html`<a class="btn" href=${href('cameras')}>See the cameras</a>`}>The audit log shows what everybody did here.</${Empty}></div>`;
   return html`${top}<div class="inset stack">
     <form class="card pad filters" onSubmit=${(e) => e.preventDefault()} aria-label="Filters">
       <label><span class="f">Time</span><select class="in" value=${f.span} onChange=${set('span')}>${SPANS.map(([v, t]) => html`<option value=${v}>${t}</option>`)}</select></label>
