@@ -174,5 +174,5 @@ func (l *local) verifyAudit(ctx context.Context) (err error) {
 }
 
 func brokenAudits(n int) error {
-	return fmt.Errorf("%d audit logs were changed, shortened or are damaged", n)
+	return fmt.Errorf("audit logs that were changed, shortened or are damaged: %d", n)
 }
