@@ -219,13 +219,14 @@ func (h *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response,
 
 // OnPause implements gortsplib.ServerHandlerOnPause: media stops, and another PLAY goes on
 // with what is live then. A paused player has to say a word now and then, as RFC 2326
-// §12.37 has it. A producer cannot pause: what it does not send is missing.
+// §12.37 has it. A producer cannot pause: what it does not send is missing. GStreamer tries
+// before it ends, and takes 501 alone for no failure.
 func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
 	k := callerOf(ctx.Conn)
 	p, ok := ctx.Session.UserData().(*player)
 	switch {
 	case !ok:
-		return &base.Response{StatusCode: base.StatusMethodNotValidInThisState, StatusMessage: "only players pause; TEARDOWN ends a recording"}, nil
+		return &base.Response{StatusCode: base.StatusNotImplemented, StatusMessage: "only players pause; TEARDOWN ends a recording"}, nil
 	case p.conn != ctx.Conn:
 		return otherConnection(), nil
 	}

@@ -128,7 +128,7 @@ func TestAProducerCannotPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Pause(); err == nil || !strings.Contains(err.Error(), "455") {
+	if _, err := c.Pause(); err == nil || !strings.Contains(err.Error(), "501") {
 		t.Errorf("err = %v", err)
 	}
 }
