@@ -120,7 +120,7 @@ func (x *interop) produce(run produce) {
 // once runs a producer until the server says that it left.
 func (x *interop) once(run produce) error {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
 	defer cancel()
 	if err := run(x, ctx); err != nil {
 		return err
