@@ -149,6 +149,13 @@ func listEvents(c *call) error {
 		return err
 	}
 	ask := events.Query{Stream: c.stream.ID, Kind: q.Get("kind"), After: q.Get("next"), Limit: limit}
+	switch text := q.Get("order"); text {
+	case "", "asc":
+	case "desc":
+		ask.Newest = true
+	default:
+		return fault.New(fault.Invalid, "read order", fmt.Sprintf("%.40q", text), "it is asc or desc")
+	}
 	now := c.s.c.Clock.Now()
 	if ask.Start, err = moment(q.Get("start"), now); err != nil {
 		return err

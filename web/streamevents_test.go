@@ -124,6 +124,11 @@ func TestEventsAreListedAndOnTheTimeline(t *testing.T) {
 		"/events":                             "e0 e1 e2 e3 e4",
 		"/events?kind=k1":                     "e1 e3",
 		"/events?limit=2&kind=":               "e0 e1 ... e2",
+		"/events?order=asc&kind=k0":           "e0 e2 e4",
+		"/events?order=desc":                  "e4 e3 e2 e1 e0",
+		"/events?order=desc&limit=2":          "e4 e3 ... e2",
+		"/events?order=desc&kind=k0&limit=2":  "e4 e2 ... e0",
+		"/events?order=desc&end=-47m30s":      "e2 e1 e0",
 		"/events?start=-48m30s&end=-46m30s":   "e2 e3",
 		"/timeline?start=-48m30s&end=-46m30s": "e2 e3",
 		"/timeline":                           "e0 e1 e2 e3 e4",
@@ -133,7 +138,7 @@ func TestEventsAreListedAndOnTheTimeline(t *testing.T) {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
-	for _, path := range []string{"/events?limit=0", "/events?next=x", "/events?kind=K", "/events?start=-1m&end=-2m", "/events?start=x", "/timeline?events=x"} {
+	for _, path := range []string{"/events?limit=0", "/events?next=x", "/events?kind=K", "/events?order=newest", "/events?order=desc&next=x", "/events?start=-1m&end=-2m", "/events?start=x", "/timeline?events=x"} {
 		if rec := s.send("GET", one+path, admin, ""); rec.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d", path, rec.Code)
 		}

@@ -111,11 +111,12 @@ type Query struct {
 	Stream     string
 	Start, End time.Time // zero: no bound
 	Kind       string    // "": all
-	After      string    // the Next of the page before
+	Newest     bool      // the newest first
+	After      string    // the Next of the page before, of the same order
 	Limit      int       // at most ListMax; 0: ListMax
 }
 
-// Page is a part of a list, oldest first.
+// Page is a part of a list.
 type Page struct {
 	Events []Event
 	Next   string // the After of the following page; "" on the last

@@ -320,23 +320,19 @@ func TestAListIsInOrderAndPaged(t *testing.T) {
 		"without an end":             {events.Query{Start: at(-40)}, "instant goes-on"},
 	} {
 		c.q.Stream = "cam"
-		if got := r.ids(c.q); got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
-		}
-		var paged []string
-		for q := c.q; ; {
-			q.Limit = 1
-			page, err := r.List(t.Context(), q)
-			check(t, err)
-			for _, e := range page.Events {
-				paged = append(paged, e.ID)
+		for _, newest := range []bool{false, true} {
+			want := strings.Fields(c.want)
+			if c.q.Newest = newest; newest {
+				slices.Reverse(want)
 			}
-			if q.After = page.Next; page.Next == "" {
-				break
+			if got := r.ids(c.q); got != strings.Join(want, " ") {
+				t.Errorf("%s, newest first %v: %q, want %q", name, newest, got, want)
 			}
-		}
-		if got := strings.Join(paged, " "); got != c.want {
-			t.Errorf("%s, one by one: %q, want %q", name, got, c.want)
+			for size := 1; size < 4; size++ {
+				if got := r.paged(c.q, size); !slices.Equal(got, want) {
+					t.Errorf("%s, newest first %v, %d a page: %q, want %q", name, newest, size, got, want)
+				}
+			}
 		}
 	}
 	for _, after := range []string{"x", "-1-a", "1-", "99999999999999999999-a", "1-" + strings.Repeat("a", 65)} {
@@ -345,6 +341,42 @@ func TestAListIsInOrderAndPaged(t *testing.T) {
 	}
 	_, err := r.List(t.Context(), events.Query{Stream: "cam", Kind: "'"})
 	is(t, "a kind that is none", err, fault.Invalid)
+}
+
+// paged reads a list by pages that are so long.
+func (r *rig) paged(q events.Query, size int) (ids []string) {
+	r.t.Helper()
+	q.Limit = size
+	for {
+		page, err := r.List(r.t.Context(), q)
+		check(r.t, err)
+		if len(page.Events) > size || page.Next != "" && len(page.Events) < size {
+			r.t.Errorf("a page of %d has %d events, and next %q", size, len(page.Events), page.Next)
+		}
+		for _, e := range page.Events {
+			ids = append(ids, e.ID)
+		}
+		if q.After = page.Next; page.Next == "" {
+			return ids
+		}
+	}
+}
+
+// TestNewestFirstGoesOnWhereItWas adds while somebody reads on: nothing comes twice, none is left out.
+func TestNewestFirstGoesOnWhereItWas(t *testing.T) {
+	r := newRig(t)
+	for _, id := range []string{"a", "b", "c", "d"} {
+		r.add(events.New{ID: id, Start: begin.Add(-time.Hour)})
+	}
+	q := events.Query{Stream: "cam", Newest: true, Limit: 2}
+	page, err := r.List(t.Context(), q)
+	check(t, err)
+	r.add(events.New{ID: "newer"})
+	r.add(events.New{ID: "older", Start: begin.Add(-2 * time.Hour)})
+	q.After = page.Next
+	if got := strings.Join(r.paged(q, 2), " "); page.Events[0].ID != "d" || page.Events[1].ID != "c" || got != "b a older" {
+		t.Errorf("first %s %s, then %s", page.Events[0].ID, page.Events[1].ID, got)
+	}
 }
 
 func TestAnErasedStreamHasNoEventsForGood(t *testing.T) {

@@ -212,7 +212,7 @@ func BenchmarkListOfAFullStream(b *testing.B) {
 	r := newRig(b)
 	r.fill(events.StreamMax, 0)
 	for name, q := range map[string]events.Query{
-		"newest": {Start: begin.Add(199 * time.Millisecond)}, "oldest": {}, "none": {Start: begin.Add(time.Hour)}, "a kind that is rare": {Kind: "person"},
+		"newest": {Start: begin.Add(199 * time.Millisecond)}, "oldest": {}, "newest first": {Newest: true}, "newest first before": {Newest: true, End: begin.Add(100 * time.Millisecond)}, "none": {Start: begin.Add(time.Hour)}, "a kind that is rare": {Kind: "person"},
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -50,30 +50,8 @@ export async function listEvents(name, query, signal) {
   return { events: (a.events || []).map(readEvent), next: a.next || '' };
 }
 
-const FARTHEST = 400 * 864e5;
-
-/**
- * The events that began before an instant, newest first, at least so many as are wanted if
- * there are; on: from where to ask for older ones, 0 when there are none. The server lists
- * the oldest first: so it is asked for windows, narrower where much happened.
- */
-export async function olderEvents(name, to, { kind = '', want = 40, width = 6 * 36e5, signal = undefined } = {}) {
-  const out = [];
-  let end = to;
-  let w = width;
-  for (let i = 0; i < 60 && out.length < want && end; i++) {
-    const from = w > FARTHEST ? 0 : end - w;
-    const query = { start: from ? iso(from) : '', end: iso(end), kind, limit: 1000 };
-    let a = await listEvents(name, query, signal);
-    if (a.next && w > 60e3) { w = Math.min(w, FARTHEST) / 8; continue; }
-    const found = a.events;
-    while (a.next && found.length < 20000) { a = await listEvents(name, { ...query, next: a.next }, signal); found.push(...a.events); }
-    out.push(...found.filter((e) => e.start >= from && e.start < end).reverse());
-    end = from;
-    if (found.length < 250) w *= 4;
-  }
-  return { events: out, on: end, width: w };
-}
+/** The events that began before an instant, newest first; next: what goes on from there, '' when there are none. */
+export const olderEvents = (name, to, { kind = '', next = '', limit = 50, signal = undefined } = {}) => listEvents(name, { order: 'desc', end: iso(to), kind, next, limit }, signal);
 
 const order = (a, b) => a.start - b.start || (a.id < b.id ? -1 : 1);
 
@@ -144,7 +122,7 @@ export class Events {
     const near = at >= 0 ? all[at + (back ? -1 : 1)] : back ? all.findLast((e) => playFrom(e) < t - 2000) : all.find((e) => playFrom(e) > t + 500);
     if (near) return near;
     const from = last ? last.start : t;
-    if (back) return (await olderEvents(this.name, from, { want: 1 })).events.find((e) => e.id !== last?.id) || null;
+    if (back) return (await olderEvents(this.name, from, { limit: 5 })).events.find((e) => e.id !== last?.id) || null;
     const { events } = await listEvents(this.name, { start: iso(from + 1), limit: 5 });
     return events.find((e) => e.start > from && e.id !== last?.id) || null;
   }
