@@ -85,7 +85,8 @@ func (c *Client) SetKeyInterval(ctx context.Context, xaddr string, cred Credenti
 	}
 	before = keysOf(p, e)
 	if before.Frames == 0 || before.FPS == 0 {
-		return before, after, fault.New(fault.Unavailable, "set key frame interval", p.url.Profile, "the camera does not tell it for "+strings.ToUpper(p.url.Codec)).
+		return before, after, fault.New(fault.Unavailable, "set key frame interval", p.url.Profile, "the camera does not tell it for "+strings.ToUpper(p.url.Codec)+
+			"; of H.265 it is told only to ONVIF's second media service (Media2), which is not spoken").
 			WithHint("set it on the camera's own page (I-frame interval, GOP length)")
 	}
 	least, most := k.bounds(ctx, service, p)
