@@ -97,7 +97,10 @@ func openSpan(t testing.TB, clock host.Clock, span time.Duration) *Rig {
 	hub := streams.NewHub(streams.HubConfig{Store: store, Clock: clock})
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := store.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		switch err := store.Run(ctx); {
+		case fault.Is(err, fault.Unavailable) && ctx.Err() != nil:
+			t.Logf("the machine was late at the store's end, which has its own tests: %v", err)
+		case err != nil && !errors.Is(err, context.Canceled):
 			t.Errorf("store: %v", err)
 		}
 	})
