@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,8 +24,11 @@ import (
 // showing is a server that shows one answer after the other; after the last it calls done.
 func showing(t *testing.T, done func(), answers ...string) *httptest.Server {
 	t.Helper()
+	var mu sync.Mutex // one asks after the other, on connections of their own
 	n := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		defer func() { n++ }()
 		w.Header().Set("Connection", "close") // on a connection that was good before, a client asks again by itself
 		if n >= len(answers) {
