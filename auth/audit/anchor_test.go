@@ -156,24 +156,7 @@ func TestCrashesAreNoTampering(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		c := audit.Config{Dir: "audit", FS: fsys, Max: 2000, Anchor: anchor}
 		fsys.CrashAt(int64(3 + rng.IntN(60)))
-		for i := range 8 {
-			l, err := audit.Open(t.Context(), c)
-			if err != nil {
-				break
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error)
-			go func() { done <- l.Run(ctx) }()
-			for j := range 4 {
-				l.Record(ctx, auth.AuditEvent{Action: "a", Principal: fmt.Sprint(i, j)})
-			}
-			cancel()
-			err = <-done
-			l.Close()
-			if err != nil {
-				break
-			}
-		}
+		recordUntilTheCut(t, c, 8, 4)
 		c.FS = fsys.Crash(rng)
 		if r, err := audit.Verify(t.Context(), c.FS, "audit", anchor.mark); err != nil || strings.Contains(r.Problem, "missing") || strings.Contains(r.Problem, "noted") {
 			t.Errorf("seed %d, mark %d: %+v %v", seed, anchor.mark.Seq, r, err)

@@ -141,30 +141,37 @@ func TestHostileFieldsStayInTheirLine(t *testing.T) {
 	}
 }
 
+// recordUntilTheCut opens the log again and again and writes lines of it, until the power
+// is cut.
+func recordUntilTheCut(t *testing.T, c audit.Config, opens, lines int) {
+	t.Helper()
+	for i := range opens {
+		l, err := audit.Open(t.Context(), c)
+		if err != nil {
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		for j := range lines {
+			l.Record(ctx, auth.AuditEvent{Action: "a", Principal: fmt.Sprint(i, j)})
+		}
+		cancel()
+		err = <-done
+		l.Close()
+		if err != nil {
+			return
+		}
+	}
+}
+
 func TestPowerCutsLeaveAChainThatHolds(t *testing.T) {
 	for seed := range uint64(30) {
 		fsys := crashfs.New(crashfs.Config{})
 		rng := rand.New(rand.NewPCG(seed, 1))
 		c := audit.Config{Dir: "audit", FS: fsys, Max: 2000}
 		fsys.CrashAt(int64(3 + rng.IntN(40)))
-		for i := range 6 {
-			l, err := audit.Open(t.Context(), c)
-			if err != nil {
-				break
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error)
-			go func() { done <- l.Run(ctx) }()
-			for j := range 5 {
-				l.Record(ctx, auth.AuditEvent{Action: "a", Principal: fmt.Sprint(i, j)})
-			}
-			cancel()
-			err = <-done
-			l.Close()
-			if err != nil {
-				break
-			}
-		}
+		recordUntilTheCut(t, c, 6, 5)
 		after := fsys.Crash(rng)
 		record(t, audit.Config{Dir: "audit", FS: after, Max: 2000}, 1000, 4)
 		r, err := audit.Verify(t.Context(), after, "audit", audit.Mark{})

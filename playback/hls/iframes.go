@@ -239,15 +239,8 @@ func (s *Server) serveLiveKeys(w http.ResponseWriter, r *http.Request, st stream
 		return fault.New(fault.Invalid, "read", "every", "a live list has the key frame of each segment").
 			WithHint("give start or end with every")
 	}
-	back, err := parsePast(r)
+	p, back, err := s.opened(r, st)
 	if err != nil {
-		return err
-	}
-	p, err := s.packager(st)
-	if err != nil {
-		return err
-	}
-	if err := p.open(r.Context(), back); err != nil {
 		return err
 	}
 	p.mu.Lock()

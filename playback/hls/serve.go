@@ -73,6 +73,19 @@ func parseDirectives(r *http.Request) (d directives, err error) {
 	return d, nil
 }
 
+// opened is the packager of st, with the past that the request asks for.
+func (s *Server) opened(r *http.Request, st streams.Stream) (*packager, time.Duration, error) {
+	back, err := parsePast(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err := s.packager(st)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p, back, p.open(r.Context(), back)
+}
+
 // ServeLivePlaylist answers GET live.m3u8, with the delivery directives _HLS_msn,
 // _HLS_part and _HLS_skip (RFC 8216bis §6.2.5). dvr=6h lists the recording so far back
 // before the live segments, at most a day, so that a player can seek; where there is no
@@ -84,15 +97,8 @@ func (s *Server) ServeLivePlaylist(w http.ResponseWriter, r *http.Request, st st
 	if err != nil {
 		return err
 	}
-	back, err := parsePast(r)
+	p, back, err := s.opened(r, st)
 	if err != nil {
-		return err
-	}
-	p, err := s.packager(st)
-	if err != nil {
-		return err
-	}
-	if err := p.open(r.Context(), back); err != nil {
 		return err
 	}
 	if d.block {
