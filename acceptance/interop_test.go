@@ -19,6 +19,7 @@ import (
 	"github.com/pion/rtp"
 
 	"penstock/internal/camsim"
+	"penstock/internal/host/hosttest"
 	"penstock/internal/repotest"
 )
 
@@ -100,11 +101,11 @@ func TestInteropOfPushers(t *testing.T) {
 func (x *interop) produce(run produce) {
 	x.t.Helper()
 	const tries, still = 6, 2 * time.Second
-	p := feel(x.t)
+	p := hosttest.FeelDisk(x.t)
 	for try := 1; ; try++ {
 		began := time.Now()
 		err := x.once(run)
-		late := p.since(began)
+		late := p.Between(began, time.Now())
 		again := late >= still || (err != nil && x.hangs)
 		if !again || try == tries {
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"penstock/internal/host/hosttest"
 )
 
 // TestPowerCut cuts the power of the disk under recording cameras: what the server had
@@ -12,7 +14,7 @@ import (
 func TestPowerCut(t *testing.T) {
 	onVolumes(t, 1024, func(t *testing.T, v *volume, rng *rand.Rand) {
 		s := startWith(t, &server{dir: v.data()})
-		p := feel(t)
+		p := hosttest.FeelDisk(t)
 		names := recording(t, s, 4)
 		for n := range max(2, crashes(t)/8) {
 			time.Sleep(time.Duration(3000+rng.IntN(2500)) * time.Millisecond) // the instant of the cut is the experiment
@@ -22,7 +24,7 @@ func TestPowerCut(t *testing.T) {
 }
 
 // powerCut cuts the power, puts it back and looks at what is left.
-func (s *server) powerCut(n int, v *volume, names []string, p *pulse) {
+func (s *server) powerCut(n int, v *volume, names []string, p *hosttest.Pulse) {
 	s.t.Helper()
 	kept := map[string][]persistedHead{}
 	for _, name := range names {
@@ -32,7 +34,7 @@ func (s *server) powerCut(n int, v *volume, names []string, p *pulse) {
 	}
 	cut := time.Now()
 	v.cut()
-	late := p.since(cut.Add(-30 * time.Second)) // what the machine did not do is not durable either
+	late := p.Between(cut.Add(-30*time.Second), time.Now()) // what the machine did not do is not durable either
 	s.kill()
 	v.unmount()
 	v.mount()

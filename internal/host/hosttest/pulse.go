@@ -1,6 +1,9 @@
 package hosttest
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +13,8 @@ import (
 // by how much it overslept. A test that bounds how long something takes subtracts what the
 // machine lost by itself.
 type Pulse struct {
+	fair time.Duration // what a beat may take on a machine that keeps up
+
 	mu    sync.Mutex
 	beat  time.Time // when the one under way began
 	lates []late
@@ -17,14 +22,28 @@ type Pulse struct {
 
 type late struct{ begin, end time.Time }
 
-const (
-	pulseEvery = 10 * time.Millisecond
-	pulseFair  = 30 * time.Millisecond // what a beat may take on a machine that keeps up
-)
-
 // Feel feels the pulse until the test ends.
 func Feel(t testing.TB) *Pulse {
-	p := &Pulse{beat: time.Now()}
+	return feel(t, 10*time.Millisecond, 30*time.Millisecond, func() error { return nil })
+}
+
+// FeelDisk feels the disk's pulse too: each beat syncs a byte to it.
+func FeelDisk(t testing.TB) *Pulse {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "pulse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() }) // after the last beat: cleanups run backwards
+	return feel(t, 100*time.Millisecond, 200*time.Millisecond, func() error {
+		_, err := f.WriteAt([]byte{1}, 0)
+		return errors.Join(err, f.Sync())
+	})
+}
+
+// feel beats every so often; with an error it feels no more.
+func feel(t testing.TB, every, fair time.Duration, beat func() error) *Pulse {
+	p := &Pulse{fair: fair, beat: time.Now()}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -32,9 +51,12 @@ func Feel(t testing.TB) *Pulse {
 			select {
 			case <-stop:
 				return
-			case <-time.After(pulseEvery):
-				p.next()
+			case <-time.After(every):
 			}
+			if beat() != nil {
+				return
+			}
+			p.next()
 		}
 	}()
 	t.Cleanup(func() {
@@ -48,7 +70,7 @@ func (p *Pulse) next() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if fair := p.beat.Add(pulseFair); now.After(fair) {
+	if fair := p.beat.Add(p.fair); now.After(fair) {
 		p.lates = append(p.lates, late{fair, now})
 	}
 	p.beat = now
@@ -59,7 +81,7 @@ func (p *Pulse) Between(a, b time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var sum time.Duration
-	for _, l := range append(p.lates[:len(p.lates):len(p.lates)], late{p.beat.Add(pulseFair), time.Now()}) {
+	for _, l := range append(p.lates[:len(p.lates):len(p.lates)], late{p.beat.Add(p.fair), time.Now()}) {
 		begin, end := l.begin, l.end
 		if begin.Before(a) {
 			begin = a
