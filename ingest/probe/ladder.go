@@ -23,7 +23,7 @@ const (
 	clockGood = 2 * time.Second
 	// intervalGood is the longest time between key frames that needs no advice: it is
 	// how late a picture starts and how far clips are off.
-	intervalGood = 4 * time.Second
+	intervalGood = 3500 * time.Millisecond
 )
 
 // New returns a Prober. It opens nothing before it is asked.

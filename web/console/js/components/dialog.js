@@ -30,6 +30,7 @@ export function Confirm({ title, typed, action, mild, onDo, onClose, children })
   const ready = !typed || text === typed;
   const submit = async (e) => {
     e.preventDefault();
+    e.stopPropagation(); // of a form around the button that opened this
     if (!ready || busy) return;
     setBusy(true);
     try { await onDo(); } catch (err) { setError(err); setBusy(false); }

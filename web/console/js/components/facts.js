@@ -3,6 +3,7 @@ import { html } from '../lib.js';
 import { kept, bytes, count, span, rate, instant, when, day, clock, format, roughly } from '../format.js';
 import { now } from '../store.js';
 import { Time } from './bits.js';
+import { SetKeys } from './keyinterval.js';
 
 /** The address without anything secret. */
 export const shown = (url) => String(url || '').replace(/^(\w+:\/\/)[^/@]*@/, '$1•••@');
@@ -16,7 +17,7 @@ export function Facts({ stream: s, onRetention }) {
     ['Transport', s.source ? { auto: 'TCP, UDP if refused', tcp: 'TCP', udp: 'UDP' }[s.source.transport] || s.source.transport : s.demo ? 'none' : protocol(s.producer)],
     ['Video', format(s) || '–'],
     ['Rate', s.live ? rate(s.bitrate) : '–'],
-    ['Key frame every', s.key_interval ? span(s.key_interval * 1000) : '–'],
+    ['Key frame every', html`${s.key_interval ? span(s.key_interval * 1000) : '–'} ${s.source && html`<${SetKeys} name=${s.name} every=${s.key_interval} after="The figure follows as video comes." />`}`],
     ['Camera clock', s.clock_offset_ms == null ? 'not told' : offset(s.clock_offset_ms)],
     ['Kept', html`<button type="button" class="link" onClick=${onRetention}>${kept(s.retention)}${s.retention_bytes ? ` or ${bytes(s.retention_bytes)}` : ''}</button> · ${bytes(s.bytes || 0)}`],
     ...(s.kept_bytes ? [['Of it for events', bytes(s.kept_bytes)]] : []),
@@ -27,7 +28,7 @@ export function Facts({ stream: s, onRetention }) {
     ['Lost on the way', s.lost ? `${count(s.lost)} samples` : 'none'],
     ['Viewers', count(s.viewers)],
   ];
-  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${k === 'Source' || k === 'Video' ? '' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
+  return html`<div class="card pad flat"><h2 class="h">Stream</h2><dl class="kv">${rows.map(([k, v]) => html`<dt>${k}</dt><dd class=${k === 'Source' || k === 'Video' ? '' : k === 'Key frame every' ? 'free' : 'clip'} title=${typeof v === 'string' ? v : undefined}>${v}</dd>`)}</dl>
     ${s.tags && Object.keys(s.tags).filter((k) => !k.includes(':')).length ? html`<div class="row" style=${{ marginTop: '10px', gap: '6px' }}>${Object.entries(s.tags).filter(([k]) => !k.includes(':')).map(([k, v]) => html`<span class="chip"><span class="clip">${v ? `${k}: ${v}` : k}</span></span>`)}</div>` : null}</div>`;
 }
 

@@ -31,6 +31,8 @@ function Pull() {
   const check = useProbe();
   const checked = useRef('');
   const result = useRef(null);
+  const found = useRef(''); // ONVIF service of the camera that was chosen
+  const device = check.body && hostOf(found.current) === hostOf(check.body.url) ? found.current : '';
   const body = JSON.stringify(probeBody(source));
   const stale = checked.current && checked.current !== body;
   const step = !check.busy && !check.report && !check.error ? 1 : check.report?.ok && !stale ? 3 : 2;
@@ -47,6 +49,7 @@ function Pull() {
     if (matchMedia('(max-width: 1080px)').matches) result.current?.scrollIntoView({ behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
   };
   const use = (cam, url) => {
+    found.current = cam.xaddr || '';
     setSource({ ...source, url: url || cam.urls?.[0]?.url || `rtsp://${cam.address}/` });
     setName(free(nameFrom(cam.name || cam.hardware) || nameFrom(cam.address)));
   };
@@ -72,7 +75,7 @@ function Pull() {
     <div class="card" ref=${result}>
       <div class="player">${check.report?.picture ? html`<img class="fit" alt="picture from the camera being added" src=${check.report.picture} /><span class="tag tr">picture in ${span(check.took)}</span>` : html`<div class="over">${check.busy ? html`<${Spinner} /><p>Calling the camera</p>` : html`<p>${check.report?.ok ? noPicture() : check.report || check.error ? 'No picture: the step that failed is below, with what to try.' : 'The check shows each step from here to the first picture, and what to do at the one that fails.'}</p>`}</div>`}</div>
       <div class="pad">
-        <${Ladder} check=${check} />
+        <${Ladder} check=${check} device=${device} />
         ${stale && html`<p class="mut small">The address or sign-in changed since this check.</p>`}
         ${(check.report || check.error) && html`<${Retention} value=${keep} onChange=${setKeep} bitrate=${0} />`}
         ${error && html`<p class="err" role="alert">${words(error)}</p>`}
