@@ -44,37 +44,19 @@ func gstreamer(t *testing.T, law, file string) string {
 	return strings.TrimSpace(line)
 }
 
+// TestGStreamersCameraHears compares octet by octet. GStreamer's server takes the calls
+// over UDP now and then without ever handing on what it is sent, on a busy machine; then
+// it is called anew. What it hears must be what was said.
 func TestGStreamersCameraHears(t *testing.T) {
+	const tries = 5
 	for law, codec := range map[string]string{"mulaw": "PCMU", "alaw": "PCMA"} {
 		for _, way := range []camera.Transport{camera.TCP, camera.UDP} {
 			t.Run(law+" over "+string(way), func(t *testing.T) {
 				t.Parallel()
-				file := filepath.Join(t.TempDir(), "heard.raw")
-				st := streams.Stream{ID: "x", Name: "x", Source: &streams.Source{URL: gstreamer(t, law, file), Transport: way}}
-				i := New(Config{Step: 20 * time.Second})
-				if v, err := i.Ask(t.Context(), st); err != nil || v.Codec != codec {
-					t.Fatalf("asked: %+v %v", v, err)
-				}
-				call, err := i.Call(t.Context(), st, "anna")
-				if err != nil {
-					t.Fatal(err)
-				}
-				said := speech(50)
-				for at := 0; at < len(said); at += Frame {
-					if err := call.Say(said[at : at+Frame]); err != nil {
-						t.Fatal(err)
-					}
-					time.Sleep(step) // as it is spoken
-				}
-				call.Close()
-				if err := call.Err(); err != nil {
-					t.Error(err)
-				}
-				var got []byte
-				for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-					if got, err = os.ReadFile(file); err == nil && len(got) >= len(said) {
-						break
-					}
+				said, got := speech(50), []byte(nil)
+				for try := 1; len(got) == 0 && try <= tries; try++ {
+					got = callGStreamer(t, law, codec, way, said)
+					t.Logf("call %d: it heard %d octets", try, len(got))
 				}
 				if !bytes.Equal(got, said) {
 					t.Errorf("it heard %d octets, want the %d that were said", len(got), len(said))
@@ -82,4 +64,37 @@ func TestGStreamersCameraHears(t *testing.T) {
 			})
 		}
 	}
+}
+
+// callGStreamer calls a new camera and returns what reached its loudspeaker.
+func callGStreamer(t *testing.T, law, codec string, way camera.Transport, said []byte) (got []byte) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "heard.raw")
+	st := streams.Stream{ID: "x", Name: "x", Source: &streams.Source{URL: gstreamer(t, law, file), Transport: way}}
+	i := New(Config{Step: 20 * time.Second})
+	if v, err := i.Ask(t.Context(), st); err != nil || v.Codec != codec {
+		t.Fatalf("asked: %+v %v", v, err)
+	}
+	call, err := i.Call(t.Context(), st, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer call.Close()
+	for at := 0; at < len(said); at += Frame {
+		if err := call.Say(said[at : at+Frame]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(step) // as it is spoken
+	}
+	// A camera that is slow to begin forgets what it has not played when the call ends.
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if got, err = os.ReadFile(file); err == nil && len(got) >= len(said) {
+			break
+		}
+	}
+	call.Close()
+	if err := call.Err(); err != nil {
+		t.Error(err)
+	}
+	return got
 }
