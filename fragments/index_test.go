@@ -310,18 +310,7 @@ func benchQueries(b *testing.B, n int) {
 	clock := hosttest.NewClock(end)
 	s := still(b, clock, bucket)
 	rng := rand.New(rand.NewPCG(1, 1))
-	for at, left := start, n; left > 0; {
-		k := min(left, 43200)
-		rows := synthesise(rng, at, k, 30, 2*time.Second, 5000)
-		at = micro(rows[len(rows)-1].last).Add(time.Minute)
-		left -= k
-		insertRows(b, s, "cam", rows)
-		clock.Set(at)
-		if err := s.pack(ctx, s.Log("cam", nil)); err != nil {
-			b.Fatal(err)
-		}
-		end = at
-	}
+	end = fill(b, s, clock, rng, start, n)
 	l := s.Log("cam", nil)
 	head, ok := l.Last(ctx)
 	if !ok {
@@ -380,4 +369,22 @@ func benchQueries(b *testing.B, n int) {
 	if n > 1_000_000 {
 		b.Logf("%.2f bytes of index objects per fragment", float64(size)/float64(n))
 	}
+}
+
+// fill gives a camera n fragments of 2 s from start on, packed day by day, and returns the
+// instant a minute behind them, which the clock shows then.
+func fill(b *testing.B, s *Store, clock *hosttest.Clock, rng *rand.Rand, start time.Time, n int) (end time.Time) {
+	b.Helper()
+	for end = start; n > 0; {
+		k := min(n, 43200)
+		rows := synthesise(rng, end, k, 30, 2*time.Second, 5000)
+		end = micro(rows[len(rows)-1].last).Add(time.Minute)
+		n -= k
+		insertRows(b, s, "cam", rows)
+		clock.Set(end)
+		if err := s.pack(b.Context(), s.Log("cam", nil)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return end
 }

@@ -28,18 +28,7 @@ func benchKeeps(b *testing.B, n, keeps int) {
 	clock := hosttest.NewClock(end)
 	s := still(b, clock, mem.New(mem.Config{}))
 	rng := rand.New(rand.NewPCG(1, 1))
-	for at, left := begin, n; left > 0; {
-		k := min(left, 43200)
-		rows := synthesise(rng, at, k, 30, 2*time.Second, 5000)
-		at = micro(rows[len(rows)-1].last).Add(time.Minute)
-		left -= k
-		insertRows(b, s, "cam", rows)
-		clock.Set(at)
-		if err := s.pack(ctx, s.Log("cam", nil)); err != nil {
-			b.Fatal(err)
-		}
-		end = at
-	}
+	end = fill(b, s, clock, rng, begin, n)
 	half := end.Sub(begin) / 2
 	policy := Policy{}
 	for i := range keeps {
