@@ -30,7 +30,7 @@ lint: ## gofmt and go vet
 	$(GO) vet ./...
 
 race: ## all tests, with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
+	GO=$(GO) scripts/race.sh
 
 bench: ## prints figures as a table and as JSON (bench.json), beside the floor in the same run
 	$(GO) run ./bench $(BENCHFLAGS)
