@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"penstock/internal/loadgen"
 	"penstock/wire/eventstream"
 )
 
@@ -22,8 +23,8 @@ const readLimit = 10_000 // of GetRecords, its most
 // fill puts at least n records into stream and returns how many there are.
 func (e *endpoint) fill(ctx context.Context, stream string, conns, n int) (int, error) {
 	_, asCBOR := codecs()
-	l := putLoad{conns, 500, asCBOR}
-	bodies, err := l.bodies(stream)
+	l := loadgen.PutLoad{Conns: conns, Batch: 500, Codec: asCBOR}
+	bodies, err := l.Bodies(stream)
 	if err != nil {
 		return 0, err
 	}
@@ -36,14 +37,14 @@ func (e *endpoint) fill(ctx context.Context, stream string, conns, n int) (int, 
 	)
 	for i := range conns {
 		all.Go(func() {
-			c, err := e.dial(ctx)
-			for k := i; err == nil && asked.Add(int64(l.batch)) <= int64(n+l.batch-1); k++ {
+			c, err := e.Open(ctx)
+			for k := i; err == nil && asked.Add(int64(l.Batch)) <= int64(n+l.Batch-1); k++ {
 				var status int
-				if status, err = c.call(l.op(), l.codec.contentType, bodies[k%variety]); err == nil && (status != http.StatusOK || failed(c.answer, l.codec) > 0) {
-					err = fmt.Errorf("%d %.200q", status, c.answer)
+				if status, err = c.Call(l.Op(), l.Codec.ContentType, bodies[k%loadgen.Variety]); err == nil && (status != http.StatusOK || len(loadgen.Failed(c.Answer, l, status)) > 0) {
+					err = fmt.Errorf("%d %.200q", status, c.Answer)
 				}
 				if err == nil {
-					stored.Add(int64(l.batch))
+					stored.Add(int64(l.Batch))
 				}
 			}
 			errs[i] = err
@@ -54,25 +55,25 @@ func (e *endpoint) fill(ctx context.Context, stream string, conns, n int) (int, 
 }
 
 // read asks for the next page of a shard and counts its records.
-func (c *conn) read(codec codec, iterator string, limit int) (n int, next string, err error) {
-	b, err := newBody(codec, obj{"ShardIterator": iterator, "Limit": limit})
+func read(c *loadgen.Conn, codec loadgen.Codec, iterator string, limit int) (n int, next string, err error) {
+	b, err := loadgen.NewBody(codec, obj{"ShardIterator": iterator, "Limit": limit})
 	if err != nil {
 		return 0, "", err
 	}
-	status, err := c.call("GetRecords", codec.contentType, b)
+	status, err := c.Call("GetRecords", codec.ContentType, b)
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("GetRecords: %d %.200q", status, c.answer)
+		err = fmt.Errorf("GetRecords: %d %.200q", status, c.Answer)
 	}
-	return recordsIn(c.answer), nextIterator(c.answer, codec), err
+	return recordsIn(c.Answer), nextIterator(c.Answer, codec), err
 }
 
 // drain reads all shards of stream from their oldest record on, over and over.
-func (e *endpoint) drain(ctx context.Context, stream string, codec codec, d time.Duration) (*tally, error) {
+func (e *endpoint) drain(ctx context.Context, stream string, codec loadgen.Codec, d time.Duration) (*loadgen.Tally, error) {
 	ids, err := e.shards(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	return e.window(ctx, d, len(ids), func(c *conn, r *tally, i int, start, stop time.Time) error {
+	return e.Window(ctx, d, len(ids), nil, func(c *loadgen.Conn, r *loadgen.Tally, i int, start, stop time.Time) error {
 		iterator := ""
 		for time.Now().Before(stop) {
 			if iterator == "" {
@@ -81,7 +82,7 @@ func (e *endpoint) drain(ctx context.Context, stream string, codec codec, d time
 				}
 			}
 			began := time.Now()
-			n, next, err := c.read(codec, iterator, readLimit)
+			n, next, err := read(c, codec, iterator, readLimit)
 			if err != nil {
 				return err
 			}
@@ -89,8 +90,8 @@ func (e *endpoint) drain(ctx context.Context, stream string, codec codec, d time
 				iterator = ""
 			}
 			if now := time.Now(); !now.Before(start) && !now.After(stop) {
-				r.records += n
-				r.waits = append(r.waits, now.Sub(began))
+				r.Records += n
+				r.Waits = append(r.Waits, now.Sub(began))
 			}
 		}
 		return nil
@@ -113,12 +114,12 @@ func (e *endpoint) readAll(ctx context.Context, stream string, records int) (tim
 	for i, id := range ids {
 		all.Go(func() {
 			iterator, err := e.iterator(ctx, stream, id)
-			var c *conn
+			var c *loadgen.Conn
 			if err == nil {
-				c, err = e.dial(ctx)
+				c, err = e.Open(ctx)
 			}
 			for n := 1; err == nil && n > 0; {
-				n, iterator, err = c.read(asCBOR, iterator, readLimit)
+				n, iterator, err = read(c, asCBOR, iterator, readLimit)
 				found.Add(int64(n))
 			}
 			errs[i] = err
@@ -134,20 +135,20 @@ func (e *endpoint) readAll(ctx context.Context, stream string, records int) (tim
 // consumer registers one and returns its ARN once it is active.
 func (e *endpoint) consumer(ctx context.Context, stream, name string) (string, error) {
 	var reg struct{ Consumer struct{ ConsumerARN string } }
-	if err := e.control(ctx, "RegisterStreamConsumer", obj{"StreamARN": stream, "ConsumerName": name}, &reg); err != nil {
+	if err := e.Control(ctx, "RegisterStreamConsumer", obj{"StreamARN": stream, "ConsumerName": name}, &reg); err != nil {
 		return "", err
 	}
 	for {
 		var d struct {
 			ConsumerDescription struct{ ConsumerStatus string }
 		}
-		if err := e.control(ctx, "DescribeStreamConsumer", obj{"ConsumerARN": reg.Consumer.ConsumerARN}, &d); err != nil {
+		if err := e.Control(ctx, "DescribeStreamConsumer", obj{"ConsumerARN": reg.Consumer.ConsumerARN}, &d); err != nil {
 			return "", err
 		}
 		if d.ConsumerDescription.ConsumerStatus == "ACTIVE" {
 			return reg.Consumer.ConsumerARN, nil
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !loadgen.Sleep(ctx, 20*time.Millisecond) {
 			return "", ctx.Err()
 		}
 	}
@@ -165,13 +166,13 @@ func (e *endpoint) subscribe(ctx context.Context, client *http.Client, consumer,
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+e.address+"/", bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+e.Address+"/", bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "Kinesis_20131202.SubscribeToShard")
-	e.signer.Sign(r, text, time.Now())
+	e.Signer.SignHash(r, loadgen.BodyOf(text).Hash(), time.Now())
 	res, err := client.Do(r)
 	if err != nil {
 		return nil, err
@@ -235,9 +236,9 @@ func (s *subscription) take(payload []byte, now time.Time) (n int) {
 
 // delivery measures from before a put to the event in the hand of each of n consumers,
 // at 1,000 records a second in 50 requests, over four shards.
-func (e *endpoint) delivery(ctx context.Context, n int, d time.Duration) (*tally, error) {
+func (e *endpoint) delivery(ctx context.Context, n int, d time.Duration) (*loadgen.Tally, error) {
 	stream := fmt.Sprintf("fan-%d", n)
-	arn, err := e.createStream(ctx, stream, 4)
+	arn, err := e.CreateStream(ctx, stream, 4)
 	if err != nil {
 		return nil, err
 	}
@@ -270,44 +271,44 @@ func (e *endpoint) delivery(ctx context.Context, n int, d time.Duration) (*tally
 		}
 	}
 	for i, s := range subs {
-		s.opened = time.Now().Add(warmUp) // counted from then on
+		s.opened = time.Now().Add(loadgen.WarmUp) // counted from then on
 		all.Go(func() { errs[i] = s.follow(&arrived) })
 	}
-	from, err := read(e.pid)
+	from, err := loadgen.ReadProcess(e.PID)
 	if err != nil {
 		return nil, err
 	}
-	own, busy, began := ownCPU(), machineCPU(), time.Now()
-	sent, err := e.pace(ctx, stream, 1000, warmUp+d)
-	r := &tally{}
+	own, busy, began := loadgen.OwnCPU(), loadgen.MachineCPU(), time.Now()
+	sent, err := e.pace(ctx, stream, 1000, loadgen.WarmUp+d)
+	r := &loadgen.Tally{}
 	for wait := 0; err == nil && arrived.Load() < int64(sent*n) && wait < 500; wait++ {
-		sleep(ctx, 10*time.Millisecond)
+		loadgen.Sleep(ctx, 10*time.Millisecond)
 	}
-	to, err2 := read(e.pid)
-	r.seconds = time.Since(began).Seconds()
-	r.generator, busy = (ownCPU()-own)/r.seconds, machineCPU()-busy
+	to, err2 := loadgen.ReadProcess(e.PID)
+	r.Seconds = time.Since(began).Seconds()
+	r.Generator, busy = (loadgen.OwnCPU()-own)/r.Seconds, loadgen.MachineCPU()-busy
 	end()
 	all.Wait()
-	r.records, r.cpu, r.rss, r.peak = int(arrived.Load()), (to.cpu - from.cpu).Seconds(), float64(to.rss)/1e6, float64(to.rssPeak)/1e6
-	r.others = max(0, (busy-r.cpu)/r.seconds-r.generator)
+	r.Records, r.CPU, r.RSS, r.Peak = int(arrived.Load()), (to.CPU - from.CPU).Seconds(), float64(to.RSS)/1e6, float64(to.Peak)/1e6
+	r.Others = max(0, (busy-r.CPU)/r.Seconds-r.Generator)
 	for _, s := range subs {
-		r.waits = append(r.waits, s.waits...)
+		r.Waits = append(r.Waits, s.waits...)
 	}
-	if r.records != sent*n {
-		err = errors.Join(err, fmt.Errorf("%d records were put, %d delivered to %d consumers", sent, r.records, n))
+	if r.Records != sent*n {
+		err = errors.Join(err, fmt.Errorf("%d records were put, %d delivered to %d consumers", sent, r.Records, n))
 	}
-	return r, errors.Join(append(errs, err, err2, e.deleteStream(context.WithoutCancel(ctx), stream))...)
+	return r, errors.Join(append(errs, err, err2, e.DeleteStream(context.WithoutCancel(ctx), stream))...)
 }
 
 // pace puts records that say when they were put, evenly, in 50 requests a second.
 func (e *endpoint) pace(ctx context.Context, stream string, rate int, d time.Duration) (sent int, err error) {
 	_, asCBOR := codecs()
-	l := putLoad{1, rate / 50, asCBOR}
-	bodies, err := l.bodies(stream)
+	l := loadgen.PutLoad{Conns: 1, Batch: rate / 50, Codec: asCBOR}
+	bodies, err := l.Bodies(stream)
 	if err != nil {
 		return 0, err
 	}
-	c, err := e.dial(ctx)
+	c, err := e.Open(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -317,7 +318,7 @@ func (e *endpoint) pace(ctx context.Context, stream string, rate int, d time.Dur
 	key := append([]byte("Data"), 0x59, recordSize>>8, recordSize&0xff)
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		<-tick.C
-		data := slices.Clone(bodies[0].bytes)
+		data := slices.Clone(bodies[0].Bytes)
 		now := uint64(time.Now().UnixNano())
 		for rest := data; ; {
 			i := bytes.Index(rest, key)
@@ -327,16 +328,14 @@ func (e *endpoint) pace(ctx context.Context, stream string, rate int, d time.Dur
 			binary.BigEndian.PutUint64(rest[i+len(key):], now)
 			rest = rest[i+len(key)+recordSize:]
 		}
-		b := body{bytes: data}
-		b.hash = hashOf(data)
-		status, err := c.call(l.op(), l.codec.contentType, b)
+		status, err := c.Call(l.Op(), l.Codec.ContentType, loadgen.BodyOf(data))
 		if err != nil {
 			return sent, err
 		}
-		if status != http.StatusOK || failed(c.answer, l.codec) > 0 {
-			return sent, fmt.Errorf("%d %.200q", status, c.answer)
+		if status != http.StatusOK || len(loadgen.Failed(c.Answer, l, status)) > 0 {
+			return sent, fmt.Errorf("%d %.200q", status, c.Answer)
 		}
-		sent += l.batch
+		sent += l.Batch
 	}
 	return sent, nil
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"penstock/internal/loadgen"
 	"penstock/wire/sigv4"
 )
 
 // newEndpoint takes the access key and its secret with a colon between.
 func newEndpoint(address string, pid int, key string) *endpoint {
 	access, secret, _ := strings.Cut(key, ":")
-	return &endpoint{address: address, pid: pid, signer: sigv4.Signer{AccessKey: access, Secret: secret, Region: "us-east-1", Service: "kinesis"}}
+	return &endpoint{&loadgen.Endpoint{Address: address, PID: pid, Signer: &sigv4.Signer{AccessKey: access, Secret: secret, Region: "us-east-1", Service: "kinesis"}}}
 }
 
 func (s *server) endpoint() *endpoint { return newEndpoint(s.http, s.cmd.Process.Pid, s.key) }
@@ -57,14 +58,14 @@ func (b *bench) dataStreams(ctx context.Context, only string) error {
 }
 
 // putLeast is what is asked of puts, in records a second.
-func putLeast(l putLoad) float64 {
+func putLeast(l loadgen.PutLoad) float64 {
 	switch {
-	case l.batch > 1 && l.codec.name == "JSON":
-		return map[int]float64{1: 60e3, 4: 110e3, 16: 110e3}[l.conns]
-	case l.batch > 1:
-		return map[int]float64{4: 150e3}[l.conns]
+	case l.Batch > 1 && l.Codec.Name == "JSON":
+		return map[int]float64{1: 60e3, 4: 110e3, 16: 110e3}[l.Conns]
+	case l.Batch > 1:
+		return map[int]float64{4: 150e3}[l.Conns]
 	}
-	return map[int]float64{8: 10e3, 256: 30e3}[l.conns]
+	return map[int]float64{8: 10e3, 256: 30e3}[l.Conns]
 }
 
 // puts loads the server and the peer in turn.
@@ -78,16 +79,16 @@ func (b *bench) puts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer raw.close()
+	defer raw.Close()
 	here := s.endpoint()
 	asJSON, asCBOR := codecs()
 	for _, batch := range []int{500, 1} {
-		for _, c := range []codec{asJSON, asCBOR} {
+		for _, c := range []loadgen.Codec{asJSON, asCBOR} {
 			for _, conns := range []int{1, 4, 8, 16, 64, 256} {
 				if conns == 8 && batch > 1 {
 					continue
 				}
-				if err := b.putBeside(ctx, here, raw, putLoad{conns, batch, c}); err != nil {
+				if err := b.putBeside(ctx, here, raw, loadgen.PutLoad{Conns: conns, Batch: batch, Codec: c}); err != nil {
 					return err
 				}
 			}
@@ -105,7 +106,7 @@ func (b *bench) gets(ctx context.Context) error {
 	defer s.end()
 	here := s.endpoint()
 	asJSON, asCBOR := codecs()
-	for _, c := range []codec{asJSON, asCBOR} {
+	for _, c := range []loadgen.Codec{asJSON, asCBOR} {
 		if err := b.drainBeside(ctx, here, c); err != nil {
 			return err
 		}
@@ -113,8 +114,8 @@ func (b *bench) gets(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) putBeside(ctx context.Context, here *endpoint, raw *rawDisk, l putLoad) error {
-	limit, err := raw.rate(l.conns*l.batch*recordSize, 300*time.Millisecond)
+func (b *bench) putBeside(ctx context.Context, here *endpoint, raw *loadgen.RawDisk, l loadgen.PutLoad) error {
+	limit, err := rawRate(ctx, raw, l.Conns*l.Batch*recordSize, 300*time.Millisecond)
 	if err != nil {
 		return err
 	}
@@ -122,20 +123,20 @@ func (b *bench) putBeside(ctx context.Context, here *endpoint, raw *rawDisk, l p
 	if err != nil {
 		return err
 	}
-	if r.refused > 0 {
-		return fmt.Errorf("%s: %d records were refused: %w", l, r.refused, r.first)
+	if r.RefusedRecords() > 0 {
+		return fmt.Errorf("%s: %d records were refused: %w", l, r.RefusedRecords(), r.First)
 	}
-	f := figure{Name: l.String(), Value: r.rate(), Unit: "rec/s", Floor: limit, Least: putLeast(l), Detail: r.detail()}
-	b.peerOf(ctx, &f, func(e *endpoint) (*tally, error) { return e.put(ctx, l, b.records) })
+	f := figure{Name: l.String(), Value: r.Rate(), Unit: "rec/s", Floor: limit, Least: putLeast(l), Detail: detail(r)}
+	b.peerOf(ctx, &f, func(e *endpoint) (*loadgen.Tally, error) { return e.put(ctx, l, b.records) })
 	b.add(f)
-	if l.batch == 1 && l.conns == 256 {
-		b.add(figure{Name: l.String() + ": p99", Value: r.quantile(0.99), Unit: "ms", Peer: f.PeerDetail["p99 ms"], Target: 25})
+	if l.Batch == 1 && l.Conns == 256 {
+		b.add(figure{Name: l.String() + ": p99", Value: loadgen.Quantile(r.Waits, 0.99), Unit: "ms", Peer: f.PeerDetail["p99 ms"], Target: 25})
 	}
 	return nil
 }
 
 // peerOf asks the peer the same, if there is one. What it cannot do is said, and is no end.
-func (b *bench) peerOf(ctx context.Context, f *figure, do func(*endpoint) (*tally, error)) {
+func (b *bench) peerOf(ctx context.Context, f *figure, do func(*endpoint) (*loadgen.Tally, error)) {
 	if b.other == nil || ctx.Err() != nil {
 		return
 	}
@@ -144,19 +145,19 @@ func (b *bench) peerOf(ctx context.Context, f *figure, do func(*endpoint) (*tall
 		f.Note = strings.TrimSpace(f.Note + fmt.Sprintf(" the peer: %v", err))
 		return
 	}
-	f.Peer, f.PeerDetail = r.rate(), r.detail()
-	if r.first != nil {
-		f.Note = strings.TrimSpace(f.Note + fmt.Sprintf(" the peer refused: %v", r.first))
+	f.Peer, f.PeerDetail = r.Rate(), detail(r)
+	if r.First != nil {
+		f.Note = strings.TrimSpace(f.Note + fmt.Sprintf(" the peer refused: %v", r.First))
 	}
 }
 
 // drainRecords are 10 MB in each of four shards.
 const drainRecords = 40_000
 
-func (b *bench) drainBeside(ctx context.Context, here *endpoint, c codec) error {
-	drain := func(e *endpoint) (*tally, error) {
-		stream := "drain-" + c.name
-		if _, err := e.createStream(ctx, stream, 4); err != nil {
+func (b *bench) drainBeside(ctx context.Context, here *endpoint, c loadgen.Codec) error {
+	drain := func(e *endpoint) (*loadgen.Tally, error) {
+		stream := "drain-" + c.Name
+		if _, err := e.CreateStream(ctx, stream, 4); err != nil {
 			return nil, err
 		}
 		if _, err := e.fill(ctx, stream, 2, drainRecords); err != nil {
@@ -168,8 +169,8 @@ func (b *bench) drainBeside(ctx context.Context, here *endpoint, c codec) error 
 	if err != nil {
 		return err
 	}
-	f := figure{Name: "GetRecords drain, " + c.name + ", 4 shards", Value: r.rate(), Unit: "rec/s", Least: 250e3, Detail: r.detail()}
-	if c.name != "JSON" {
+	f := figure{Name: "GetRecords drain, " + c.Name + ", 4 shards", Value: r.Rate(), Unit: "rec/s", Least: 250e3, Detail: detail(r)}
+	if c.Name != "JSON" {
 		f.Least = 0
 	}
 	b.peerOf(ctx, &f, drain)
@@ -190,10 +191,10 @@ func (b *bench) deliveries(ctx context.Context) error {
 			return err
 		}
 		name := fmt.Sprintf("put to delivery, 1,000 rec/s, %d consumers: ", n)
-		detail := r.detail()
-		delete(detail, "MB/s")
-		b.add(figure{Name: name + "p50", Value: r.quantile(0.5), Unit: "ms", Target: 5, Note: "SubscribeToShard over HTTP/2, from before the put is sent", Detail: detail})
-		b.add(figure{Name: name + "p99", Value: r.quantile(0.99), Unit: "ms", Target: 25})
+		seen := detail(r)
+		delete(seen, "MB/s")
+		b.add(figure{Name: name + "p50", Value: loadgen.Quantile(r.Waits, 0.5), Unit: "ms", Target: 5, Note: "SubscribeToShard over HTTP/2, from before the put is sent", Detail: seen})
+		b.add(figure{Name: name + "p99", Value: loadgen.Quantile(r.Waits, 0.99), Unit: "ms", Target: 25})
 	}
 	return nil
 }
@@ -217,7 +218,7 @@ func (b *bench) wide(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if _, err := s.endpoint().createStream(ctx, "wide", wideShards); err != nil {
+	if _, err := s.endpoint().CreateStream(ctx, "wide", wideShards); err != nil {
 		s.end()
 		return err
 	}
@@ -232,26 +233,26 @@ func (b *bench) wide(ctx context.Context) error {
 		return err
 	}
 	b.add(figure{Name: "10,000 shards: memory each", Value: (full.rss - empty.rss) / wideShards, Unit: "B", Target: 2048, Note: "resident after a restart, less that of an empty server",
-		Detail: map[string]float64{"RSS MB": rounded(full.rss / 1e6), "empty RSS MB": rounded(empty.rss / 1e6), "heap B each": rounded((full.heap - empty.heap) / wideShards)}})
+		Detail: map[string]float64{"RSS MB": loadgen.Rounded(full.rss / 1e6), "empty RSS MB": loadgen.Rounded(empty.rss / 1e6), "heap B each": loadgen.Rounded((full.heap - empty.heap) / wideShards)}})
 	b.add(figure{Name: "10,000 shards: more files", Value: float64(more - files), Target: 10})
 	b.add(figure{Name: "10,000 shards: start to ready", Value: full.ready, Unit: "ms", Target: 1000})
 	if s, err = b.serveRecords(ctx, "wide"); err != nil {
 		return err
 	}
 	_, asCBOR := codecs()
-	r, err := s.endpoint().putTo(ctx, "wide", putLoad{4, 500, asCBOR}, b.records)
+	r, err := s.endpoint().Put(ctx, "wide", loadgen.PutLoad{Conns: 4, Batch: 500, Codec: asCBOR}, b.records, nil)
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	if err != nil {
 		return err
 	}
-	b.add(figure{Name: "PutRecords x 500, CBOR, 4 connections, to 10,000 shards", Value: r.rate(), Unit: "rec/s", Detail: r.detail()})
+	b.add(figure{Name: "PutRecords x 500, CBOR, 4 connections, to 10,000 shards", Value: r.Rate(), Unit: "rec/s", Detail: detail(r)})
 	full, err = b.idle(ctx, "wide")
 	if err != nil {
 		return err
 	}
 	b.add(figure{Name: "10,000 shards with records: killed, start to ready", Value: full.ready, Unit: "ms", Target: 1000, Note: "after the puts above",
-		Detail: map[string]float64{"RSS MB": rounded(full.rss / 1e6)}})
+		Detail: map[string]float64{"RSS MB": loadgen.Rounded(full.rss / 1e6)}})
 	return os.RemoveAll(filepath.Join(b.dir, "wide"))
 }
 
@@ -265,15 +266,15 @@ func (b *bench) idle(ctx context.Context, name string) (idleServer, error) {
 		return idleServer{}, err
 	}
 	defer s.end()
-	if !sleep(ctx, time.Second) {
+	if !loadgen.Sleep(ctx, time.Second) {
 		return idleServer{}, ctx.Err()
 	}
-	c, err := read(s.cmd.Process.Pid)
+	c, err := loadgen.ReadProcess(s.cmd.Process.Pid)
 	if err != nil {
 		return idleServer{}, err
 	}
 	heap, err := s.heap(ctx)
-	return idleServer{rss: float64(c.rss), heap: heap, ready: float64(s.took.Microseconds()) / 1000}, err
+	return idleServer{rss: float64(c.RSS), heap: heap, ready: float64(s.took.Microseconds()) / 1000}, err
 }
 
 // count says how many files are below dir.
@@ -296,7 +297,7 @@ func (b *bench) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.endpoint().createStream(ctx, "restart", 4)
+	_, err = s.endpoint().CreateStream(ctx, "restart", 4)
 	began, stored := time.Now(), 0
 	if err == nil {
 		stored, err = s.endpoint().fill(ctx, "restart", 4, gb*1_000_000_000/recordSize)
@@ -319,12 +320,12 @@ func (b *bench) restart(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c, err := read(s.cmd.Process.Pid)
+		c, err := loadgen.ReadProcess(s.cmd.Process.Pid)
 		if err != nil {
 			return err
 		}
 		f := figure{Name: "read all back over the wire, CBOR, " + name, Value: float64(stored) * recordSize / 1e6 / took.Seconds(), Unit: "MB/s",
-			Detail: map[string]float64{"RSS MB": rounded(float64(c.rss) / 1e6), "peak MB": rounded(float64(c.rssPeak) / 1e6)}}
+			Detail: map[string]float64{"RSS MB": loadgen.Rounded(float64(c.RSS) / 1e6), "peak MB": loadgen.Rounded(float64(c.Peak) / 1e6)}}
 		if first {
 			f.Note = "while what was not sealed is sealed"
 		}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"penstock/internal/loadgen"
 )
 
 // window is what one process did while the cameras sent.
@@ -27,46 +29,52 @@ func (w window) over(a, b float64) float64 {
 	return a / b
 }
 
+// fleet runs n cameras, cam0 and so on, against an address until ctx ends.
+func fleet(ctx context.Context, n int, l loadgen.Load, address, auth string, st *loadgen.Sent) error {
+	f := loadgen.Fleet{Cameras: n, Load: l, Address: address, Auth: auth, Name: func(i int) string { return fmt.Sprintf("cam%d", i) }}
+	return f.Run(ctx, st)
+}
+
 // watch runs n cameras against s and measures its process once all are connected.
-func (b *bench) watch(ctx context.Context, s *server, n int, l load, auth string) (w window, err error) {
+func (b *bench) watch(ctx context.Context, s *server, n int, l loadgen.Load, auth string) (w window, err error) {
 	cams, stop := context.WithCancel(ctx)
 	defer stop()
-	st := &sent{}
+	st := &loadgen.Sent{}
 	ended := make(chan error, 1)
 	begin := time.Now()
 	go func() { ended <- fleet(cams, n, l, s.rtsp, auth, st) }()
-	for st.live.Load()+st.errors.Load() < int64(n) {
-		if !sleep(ctx, 5*time.Millisecond) || time.Since(begin) > time.Minute {
+	for st.Live.Load()+st.Errors.Load() < int64(n) {
+		if !loadgen.Sleep(ctx, 5*time.Millisecond) || time.Since(begin) > time.Minute {
 			stop()
-			return w, fmt.Errorf("only %d of %d cameras connected: %w", st.live.Load(), n, <-ended)
+			return w, fmt.Errorf("only %d of %d cameras connected: %w", st.Live.Load(), n, <-ended)
 		}
 	}
 	w.connected = time.Since(begin)
-	sleep(ctx, b.warm)
-	from, err := read(s.cmd.Process.Pid)
+	loadgen.Sleep(ctx, b.warm)
+	from, err := loadgen.ReadProcess(s.cmd.Process.Pid)
 	if err != nil {
 		return w, err
 	}
-	bytes, packets := st.bytes.Load(), st.packets.Load()
-	sleep(ctx, b.seconds)
-	to, err := read(s.cmd.Process.Pid)
+	bytes, packets := st.Bytes.Load(), st.Packets.Load()
+	loadgen.Sleep(ctx, b.seconds)
+	to, err := loadgen.ReadProcess(s.cmd.Process.Pid)
 	if err != nil {
 		return w, err
 	}
-	w.bytes, w.packets = float64(st.bytes.Load()-bytes), float64(st.packets.Load()-packets)
-	w.seconds = to.at.Sub(from.at).Seconds()
-	w.cpu = (to.cpu - from.cpu).Seconds()
-	w.rss, w.peak = float64(to.rss)/1e6, float64(to.rssPeak)/1e6
-	w.calls = float64(to.reads + to.writes - from.reads - from.writes)
-	w.copied = float64(to.readBytes + to.wroteBytes - from.readBytes - from.wroteBytes)
-	w.late, w.failed, w.alive = st.late.Load(), st.errors.Load(), st.live.Load()
+	w.bytes, w.packets = float64(st.Bytes.Load()-bytes), float64(st.Packets.Load()-packets)
+	w.seconds = to.At.Sub(from.At).Seconds()
+	w.cpu = (to.CPU - from.CPU).Seconds()
+	w.rss, w.peak = float64(to.RSS)/1e6, float64(to.Peak)/1e6
+	w.calls = float64(to.Reads + to.Writes - from.Reads - from.Writes)
+	w.copied = float64(to.ReadBytes + to.WroteBytes - from.ReadBytes - from.WroteBytes)
+	w.late, w.failed, w.alive = st.Late.Load(), st.Errors.Load(), st.Live.Load()
 	stop()
 	<-ended
 	return w, nil
 }
 
 // ingest pairs a run of the server with one of the floor.
-func (b *bench) ingest(ctx context.Context, n int, l load, label string) error {
+func (b *bench) ingest(ctx context.Context, n int, l loadgen.Load, label string) error {
 	fl, err := b.floor(ctx)
 	if err != nil {
 		return err
@@ -103,7 +111,7 @@ func (b *bench) ingest(ctx context.Context, n int, l load, label string) error {
 		b.add(figure{Name: label + ": " + what, Value: of(here), Unit: unit, Floor: of(base), Peer: of(peer), Target: target, Note: note})
 	}
 	target := func(v float64) float64 {
-		if l.bitrate != 3_000_000 { // what the targets were set for
+		if l.Bitrate != 3_000_000 { // what the targets were set for
 			return 0
 		}
 		return v

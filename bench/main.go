@@ -30,6 +30,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"penstock/internal/loadgen"
 )
 
 func main() {
@@ -198,7 +200,7 @@ func (b *bench) fleets(ctx context.Context, counts string) error {
 		if err != nil {
 			return err
 		}
-		if err := b.ingest(ctx, n, load{bitrate: int(rate * 1e6), fps: 25, gop: 50, audio: true}, fmt.Sprintf("%d x 1080p %.3g Mb/s", n, rate)); err != nil {
+		if err := b.ingest(ctx, n, loadgen.Load{Bitrate: int(rate * 1e6), FPS: 25, GOP: 50, Audio: true}, fmt.Sprintf("%d x 1080p %.3g Mb/s", n, rate)); err != nil {
 			return err
 		}
 	}
@@ -210,7 +212,7 @@ func (b *bench) smallCameras(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
 	}
-	return b.ingest(ctx, n, load{bitrate: 64_000, fps: 5, gop: 10}, fmt.Sprintf("%d x 64 kb/s", n))
+	return b.ingest(ctx, n, loadgen.Load{Bitrate: 64_000, FPS: 5, GOP: 10}, fmt.Sprintf("%d x 64 kb/s", n))
 }
 
 // fleetOf reads a number of cameras and their Mb/s.
@@ -315,7 +317,7 @@ func (s *server) ready(ctx context.Context) error {
 				return nil
 			}
 		}
-		if !sleep(ctx, 2*time.Millisecond) {
+		if !loadgen.Sleep(ctx, 2*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
@@ -356,7 +358,7 @@ func listens(ctx context.Context, address string) bool {
 			_ = c.Close() // that it came was all
 			return true
 		}
-		if !sleep(ctx, 5*time.Millisecond) {
+		if !loadgen.Sleep(ctx, 5*time.Millisecond) {
 			break
 		}
 	}

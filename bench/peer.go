@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"penstock/internal/loadgen"
 )
 
 // peerConfig is MediaMTX with its defaults, on loopback: only what takes and serves the
@@ -75,7 +77,7 @@ func (b *bench) startPeer(ctx context.Context, record, remux bool) (*server, err
 
 // beside measures the peer under the same load, recording and not; without a peer the
 // windows are empty.
-func (b *bench) beside(ctx context.Context, n int, l load) (recording, idle window, err error) {
+func (b *bench) beside(ctx context.Context, n int, l loadgen.Load) (recording, idle window, err error) {
 	if b.peer == "" {
 		return recording, idle, nil
 	}

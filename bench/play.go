@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"penstock/internal/loadgen"
 )
 
 // play measures what a viewer of the demo camera waits for.
@@ -18,7 +20,7 @@ func (b *bench) play(ctx context.Context) error {
 		return err
 	}
 	defer s.end()
-	if !sleep(ctx, 12*time.Second) {
+	if !loadgen.Sleep(ctx, 12*time.Second) {
 		return ctx.Err()
 	}
 	for _, q := range []struct{ name, path string }{
