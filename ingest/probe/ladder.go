@@ -18,7 +18,7 @@ const (
 	defaultRung  = 8 * time.Second
 	defaultWatch = 12 * time.Second
 	pictureTime  = 10 * time.Second
-	voiceTime    = 5 * time.Second
+	defaultVoice = 5 * time.Second
 	// clockGood is how far a camera's clock may be off without anyone being told.
 	clockGood = 2 * time.Second
 	// intervalGood is the longest time between key frames that needs no advice: it is
@@ -37,6 +37,7 @@ func New(c Config) *Prober {
 	}
 	c.Rung = cmp.Or(c.Rung, defaultRung)
 	c.Watch = cmp.Or(c.Watch, defaultWatch)
+	c.Voice = cmp.Or(c.Voice, defaultVoice)
 	return &Prober{conf: c}
 }
 
@@ -118,7 +119,7 @@ func (l *ladder) climb(ctx context.Context, req Request) {
 // voice asks on a connection of its own whether the camera has a loudspeaker: a camera that
 // refuses the question has shown its picture by then. No answer to it breaks the rung.
 func (l *ladder) voice(ctx context.Context, t camera.Target) {
-	ctx, cancel := context.WithTimeout(ctx, voiceTime)
+	ctx, cancel := context.WithTimeout(ctx, l.p.conf.Voice)
 	defer cancel()
 	conn, err := camera.Open(ctx, camera.Config{Dial: l.p.conf.Dial, Step: l.p.conf.Rung, Back: true, Look: true}, t, nil)
 	if err == nil {

@@ -71,6 +71,8 @@ type Config struct {
 	Rung time.Duration
 	// Watch bounds how long media is watched for key frames and the clock; 12 s.
 	Watch time.Duration
+	// Voice bounds the question whether the camera has a loudspeaker; 5 s.
+	Voice time.Duration
 	// Picture turns a key frame into a JPEG; nil: the last rung is told without one.
 	Picture func(ctx context.Context, track media.Track, keyFrame media.Sample) ([]byte, error)
 }

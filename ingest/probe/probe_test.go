@@ -12,11 +12,20 @@ import (
 
 	"penstock/ingest/camera"
 	"penstock/internal/camsim"
+	"penstock/internal/host"
 	"penstock/internal/secret"
 	"penstock/media"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what ends by itself: no machine stands still for so long.
+const patience = time.Minute
+
+// hasty is a clock that waits only a moment for what will not come.
+type hasty struct{ host.System }
+
+func (hasty) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d / 60) }
 
 func serve(t *testing.T, c camsim.ServerConfig) *camsim.Server {
 	t.Helper()
@@ -70,7 +79,7 @@ func TestLadderOfAGoodCamera(t *testing.T) {
 	t.Parallel()
 	s := serve(t, camsim.ServerConfig{Auth: camsim.Digest, Username: "u", Password: "p@ss/word", Faults: camsim.Faults{ClockOffset: 500 * time.Millisecond}})
 	jpeg := []byte("jpeg")
-	rep := probe(t, Config{Picture: func(_ context.Context, tr media.Track, k media.Sample) ([]byte, error) {
+	rep := probe(t, Config{Rung: patience, Watch: patience, Voice: patience, Picture: func(_ context.Context, tr media.Track, k media.Sample) ([]byte, error) {
 		if !k.Sync || len(k.Data) == 0 || tr.Codec.Name() != "h264" {
 			return nil, errors.New("no key frame")
 		}
@@ -111,7 +120,7 @@ func TestEachBrokenRungSaysWhatToDo(t *testing.T) {
 	}
 	l.Close()
 	closed := "rtsp://" + l.Addr().String() + "/"
-	quick := Config{Rung: time.Second, Watch: 2 * time.Second}
+	unknown := func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }
 	for _, c := range []struct {
 		name, url  string
 		sim        *camsim.ServerConfig
@@ -135,7 +144,11 @@ func TestEachBrokenRungSaysWhatToDo(t *testing.T) {
 				c.sim.Material = clip
 				c.url = serve(t, *c.sim).URL(0)
 			}
-			rep := probe(t, quick, Request{URL: c.url, Username: c.user, Password: secret.New(c.pass), Transport: c.tp})
+			conf := Config{Rung: patience, Resolve: unknown}
+			if c.sim != nil && c.sim.Faults.Mute {
+				conf.Clock = hasty{}
+			}
+			rep := probe(t, conf, Request{URL: c.url, Username: c.user, Password: secret.New(c.pass), Transport: c.tp})
 			if s := last(rep); rep.OK || s.OK || s.Step != c.rung || !strings.Contains(s.Try, c.try) {
 				t.Errorf("ended at %+v, want %s with %q", s, c.rung, c.try)
 			}
@@ -156,7 +169,7 @@ func TestWarnings(t *testing.T) {
 	t.Run("no sender reports", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{NoSenderReports: true}})
-		rep := probe(t, Config{Watch: 3 * time.Second}, Request{URL: s.URL(0)})
+		rep := probe(t, Config{}, Request{URL: s.URL(0)})
 		if st := find(t, rep, ClockRung); !rep.OK || !st.OK || rep.HasClock {
 			t.Errorf("%+v", st)
 		}
@@ -164,7 +177,7 @@ func TestWarnings(t *testing.T) {
 	t.Run("one key frame only", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, camsim.ServerConfig{Material: clip, Faults: camsim.Faults{NoKeyFrames: true}})
-		rep := probe(t, Config{Watch: 3 * time.Second}, Request{URL: s.URL(0)})
+		rep := probe(t, Config{Watch: 8 * time.Second}, Request{URL: s.URL(0)})
 		if st := find(t, rep, KeyFrame); !rep.OK || !strings.Contains(st.Try, "key frame interval") {
 			t.Errorf("%+v", st)
 		}
@@ -213,7 +226,7 @@ func TestWhetherACameraListensIsNeverAFailure(t *testing.T) {
 			t.Parallel()
 			c.server.Material = clip
 			s := serve(t, c.server)
-			rep := probe(t, Config{Watch: 2 * time.Second}, Request{URL: s.URL(0), Username: c.server.Username, Password: secret.New(c.server.Password)})
+			rep := probe(t, Config{Rung: patience, Voice: patience}, Request{URL: s.URL(0), Username: c.server.Username, Password: secret.New(c.server.Password)})
 			step := last(rep)
 			if !rep.OK || step.Step != TwoWay || !step.OK || !strings.Contains(step.Detail, c.want) {
 				t.Errorf("ok %v, last step %+v, want %q", rep.OK, step, c.want)

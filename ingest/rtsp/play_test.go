@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,22 +45,34 @@ func origin(m *memStream) time.Duration {
 	return 0
 }
 
-// feed plays what shelve recorded into the hub, at speed times its own pace.
-func feed(hub *memHub, id string, m *memStream, speed float64) {
-	start, zero := time.Now(), origin(m)
+// feed plays what shelve recorded into the hub at its own pace, again and again until ctx
+// ends: a reader may come late.
+func feed(ctx context.Context, hub *memHub, id string, m *memStream) {
+	zero, last := origin(m), time.Duration(0)
 	for _, e := range m.events {
-		if e.Sample.Track == 0 {
-			continue
+		if e.Sample.Track != 0 {
+			last = max(last, m.tracks[e.Sample.Track-1].Duration(e.Sample.DTS))
 		}
-		track := m.tracks[e.Sample.Track-1]
-		if due := time.Duration(float64(track.Duration(e.Sample.DTS)-zero) / speed); due > time.Since(start) {
-			time.Sleep(due - time.Since(start))
+	}
+	start := time.Now()
+	for shift := time.Duration(0); ctx.Err() == nil; shift += last - zero + 40*time.Millisecond {
+		for _, e := range m.events {
+			if e.Sample.Track == 0 {
+				continue
+			}
+			track := m.tracks[e.Sample.Track-1]
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Until(start.Add(track.Duration(e.Sample.DTS) - zero + shift))):
+			}
+			e.Sample.DTS += track.Ticks(shift)
+			hub.mu.Lock()
+			e.Server = time.Now()
+			hub.shelf[id].events = append(hub.shelf[id].events, e)
+			hub.changed()
+			hub.mu.Unlock()
 		}
-		hub.mu.Lock()
-		e.Server = time.Now()
-		hub.shelf[id].events = append(hub.shelf[id].events, e)
-		hub.changed()
-		hub.mu.Unlock()
 	}
 }
 
@@ -72,7 +85,7 @@ func TestReadersGetWhatWasPushed(t *testing.T) {
 			hub := newMemHub()
 			m := shelve(t, hub, "door", h264Args, []string{"-c:a", "aac"})
 			s := serve(t, Config{Hub: hub})
-			go feed(hub, "door", m, 1)
+			go feed(t.Context(), hub, "door", m)
 			hub.await(t, "door", "the first picture", func(m *memStream) bool { return len(m.samples(1)) > 0 })
 			out := filepath.Join(t.TempDir(), "read.mp4")
 			ffmpeg(t, "-rtsp_transport", transport, "-i", "rtsp://"+s.Addr().String()+"/door", "-c", "copy", "-t", "1.5", "-y", out)
