@@ -2,6 +2,7 @@ package fragments
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -188,4 +189,35 @@ func TestAStartOnAFullDiskMakesRoomFirst(t *testing.T) {
 	if err := r.stop(); err != nil && !errors.Is(err, errNoRoom) {
 		t.Error(err)
 	}
+}
+
+func TestAnEndThatCannotBeWrittenDownInTimeLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, crashfs.New(crashfs.Config{}), nil)
+		if err := r.start(); err != nil {
+			t.Fatal(err)
+		}
+		kept := r.store(r.s.Log("cam", nil), testFragment(time.Now().UTC(), 50, 1))[0]
+		busy := make(chan struct{})
+		go func() {
+			_ = r.db.Write(context.Background(), func(*sql.Tx) error {
+				close(busy)
+				time.Sleep(2 * shutdownLimit)
+				return nil
+			})
+		}()
+		<-busy
+		if err := r.stop(); err != nil {
+			t.Errorf("stopped with %v", err)
+		}
+		if err := r.start(); err != nil {
+			t.Fatal(err)
+		}
+		if heads := r.heads(r.s.Log("cam", nil), Range{}); len(heads) != 1 || heads[0].Number != kept.Number {
+			t.Errorf("it holds %+v", heads)
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -201,7 +201,12 @@ func (s *Store) Run(ctx context.Context) error {
 		s.noteEnds(end)
 		return fault.Wrap(fault.Unavailable, "stop fragments", s.cfg.Dir, drained)
 	}
-	return s.setClean(end, true)
+	err := s.setClean(end, true)
+	if errors.Is(err, context.DeadlineExceeded) { // all is stored: no reason to end in disorder
+		s.cfg.Logger.Warn("the disk is too slow to write down that all is stored; the next start looks for itself, as after a crash", "err", err)
+		return nil
+	}
+	return err
 }
 
 // openRoom makes room on a disk so full that not even a start could be written down.
@@ -215,21 +220,26 @@ func (s *Store) openRoom(ctx context.Context) {
 	}
 }
 
-// drain waits until nothing is in the backlog.
+// drain waits until nothing is in the backlog: in steps, so that a machine that stands still
+// meanwhile uses up one of them and not all.
 func (s *Store) drain() error {
-	timer := s.cfg.Clock.NewTimer(shutdownLimit)
-	defer timer.Stop()
-	for {
+	const steps = 8
+	for step := 0; ; {
 		s.mu.Lock()
 		left := s.backlog
 		s.mu.Unlock()
 		if left == 0 {
 			return nil
 		}
+		if step == steps {
+			return s.undrained(left)
+		}
+		timer := s.cfg.Clock.NewTimer(shutdownLimit / steps)
 		select {
 		case <-s.idleWake:
+			timer.Stop()
 		case <-timer.C:
-			return s.undrained(left)
+			step++
 		}
 	}
 }
