@@ -86,7 +86,7 @@ func TestStrangersFillNoMemory(t *testing.T) {
 	var held []net.Conn
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(stranger)}}
+	dialer := net.Dialer{Timeout: time.Minute, LocalAddr: &net.TCPAddr{IP: net.ParseIP(stranger)}}
 	for _, g := range []greed{
 		{"bodies of PutRecords", 64, s.http, promised(aws+"Content-Length: 16777216\r\n\r\n", 16<<20)},
 		{"bodies of PutRecords that name a key", 48, s.http, promised(known+"Content-Length: 16777216\r\n\r\n", 16<<20)},
@@ -115,7 +115,7 @@ func TestStrangersFillNoMemory(t *testing.T) {
 		}
 		wg.Wait()
 		t.Logf("%s: %d connections in %v, peak of memory %d MiB", g.name, g.conns, time.Since(began).Round(time.Millisecond), s.peak(t)>>20)
-		if _, err := s.latencies(&http.Client{Timeout: 30 * time.Second}, 5); err != nil {
+		if _, err := s.latencies(&http.Client{Timeout: patience * 30 * time.Second}, 5); err != nil {
 			t.Fatalf("after %s a good client hears: %v", g.name, err)
 		}
 	}

@@ -278,7 +278,7 @@ func javaEvents(c *javaClient) {
 		}
 		return nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience*30*time.Second)
 	defer cancel()
 	res := c.send(ctx, "SubscribeToShard", []member{{"ConsumerARN", out.Consumer.ConsumerARN}, {"ShardId", "shardId-000000000000"},
 		{"StartingPosition", []member{{"Type", "LATEST"}}}})

@@ -97,8 +97,13 @@ func startWith(t testing.TB, s *server) *server {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// freeAddress finds a port that nobody listens on, below those that the system hands
-// out to clients: tests run beside each other, and a server comes back to its port.
+// givenPorts are those of freeAddress: a test whose server is not up yet, or down for a
+// moment, has its port all the same.
+var givenPorts sync.Map
+
+// freeAddress finds a port that nobody listens on and no other test got, below those that
+// the system hands out to clients: tests run beside each other, and a server comes back to
+// its port.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -106,8 +111,13 @@ func freeAddress(t testing.TB) string {
 		if err != nil {
 			continue // somebody has it
 		}
-		defer l.Close()
-		return l.Addr().String()
+		address := l.Addr().String()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, given := givenPorts.LoadOrStore(address, true); !given {
+			return address
+		}
 	}
 	t.Fatal("no free port between 10000 and 32000")
 	return ""

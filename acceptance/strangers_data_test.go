@@ -128,7 +128,7 @@ func (s *server) callsAWS(t *testing.T, who, consumer, iterator string, prove fu
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // who is let in to subscribe stays in
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // who is let in to subscribe stays in
 			defer cancel()
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.http+"/", nil)
 			if err != nil {
