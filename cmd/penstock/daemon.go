@@ -89,7 +89,7 @@ func openDaemon(ctx context.Context, c config, withDemo bool, log *slog.Logger) 
 		}
 	}()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+		return nil, explainDir("make data directory", dir, err)
 	}
 	if d.lock, err = lockDir(dir); err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (l *local) authority(ctx context.Context) (*auth.Authority, func() error, e
 	// The command line has an audit chain of its own: the server's has one writer.
 	dir := filepath.Join(c.Data, "audit", "cli")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, err
+		return nil, nil, explainDir("open data directory", c.Data, err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,9 +47,23 @@ func lockDir(dir string) (*os.File, error) {
 			WithHint("stop it, or give this one a directory of its own with --data DIR")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock data directory: %w", err)
+		return nil, explainDir("lock data directory", dir, err)
 	}
 	return f, nil
+}
+
+// explainDir adds to what the system says of a folder with our state what an operator can do.
+func explainDir(op, dir string, err error) error {
+	wrapped := &fault.Error{Op: op, Resource: dir, Err: err}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		wrapped.Kind = fault.Denied
+		return wrapped.WithHint(fmt.Sprintf("give it to the user that runs this: chown -R %d %s; or run this as its owner", os.Getuid(), dir))
+	case errors.Is(err, syscall.EROFS):
+		wrapped.Kind = fault.Unavailable
+		return wrapped.WithHint("mount it for writing, or name another folder with --data DIR")
+	}
+	return fmt.Errorf("%s: %w", op, err)
 }
 
 // openMeta opens the metadata store with everyone's tables.

@@ -141,6 +141,7 @@ func (t *terminal) report(err error) int {
 		usage usageError
 		part  partly
 		gone  unreachable
+		file  *os.PathError
 	)
 	switch {
 	case errors.As(err, &usage):
@@ -151,6 +152,8 @@ func (t *terminal) report(err error) int {
 		err, hint = errors.New("interrupted"), "run it again"
 	case errors.As(err, &gone):
 		code, hint = exitUnreachable, "start it with `penstock serve`, or name it with --server URL"
+	case errors.As(err, &file) && errors.Is(file, os.ErrPermission):
+		code, hint = exitDenied, fmt.Sprintf("let the user that runs this (uid %d) use %s, or run it as its owner", os.Getuid(), file.Path)
 	case fault.Is(err, fault.NotFound), errors.Is(err, os.ErrNotExist):
 		code, hint = exitNotFound, "look for the name with `ls`, or check the path"
 	case fault.Is(err, fault.Denied), fault.Is(err, fault.Unauthentic), errors.Is(err, os.ErrPermission):
