@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -115,6 +116,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		done:  make(chan struct{}),
 	}
 	db.spare.look() // on a full disk SQLite cannot make its files without it
+	makePrivate(cfg.Path)
 	var err error
 	if db.writer, err = openPool(cfg, 1, "_txlock=immediate", "_pragma=journal_mode(WAL)",
 		"_pragma=synchronous(FULL)", "_pragma=foreign_keys(ON)", "_pragma=journal_size_limit(67108864)"); err != nil {
@@ -132,6 +134,16 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// makePrivate makes a file that nobody else may read, where there is none; SQLite would let
+// all users of the machine, and gives the WAL the mode of the file. It says itself what is
+// wrong where this fails. A file that is there is not opened: to close it would drop
+// SQLite's locks.
+func makePrivate(path string) {
+	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+		_ = f.Close()
+	}
 }
 
 // prepareFile opens the first connection and checks that WAL mode was granted.

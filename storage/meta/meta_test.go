@@ -52,6 +52,20 @@ func open(t testing.TB, path string, change ...func(*meta.Config)) *meta.DB {
 
 func path(t testing.TB) string { return filepath.Join(t.TempDir(), "meta with space?.db") }
 
+func TestNobodyElseMayReadTheFiles(t *testing.T) {
+	name := path(t)
+	open(t, name)
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		st, err := os.Stat(name + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v", st.Name(), st.Mode())
+		}
+	}
+}
+
 func put(key string, v int) func(*sql.Tx) error {
 	return func(tx *sql.Tx) error {
 		_, err := tx.Exec("INSERT INTO kv (k, v) VALUES (?, ?)", key, v)
