@@ -12,13 +12,16 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # In CI, and for root, a test that cannot run fails. Others hear what needs root, by name.
 export PENSTOCK_CI ?= $(if $(CI)$(filter 0,$(shell id -u)),1,0)
 
-.PHONY: run build test setup lint race bench fuzz crash clean
+.PHONY: run build image test setup lint race bench fuzz crash clean
 
 run: ## the demo: a moving picture in the browser
 	$(GO) run ./cmd/penstock serve --demo
 
 build: ## one static binary, ./penstock
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o penstock ./cmd/penstock
+
+image: ## the container image, with docker, podman or buildah; IMAGE names it
+	scripts/image.sh
 
 test: setup lint race ## everything that must hold before a change lands
 
