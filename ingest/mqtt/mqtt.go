@@ -74,6 +74,7 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
 	sessions map[*session]struct{}
+	newest   map[string]*session // by session.name: one that may still have to store
 }
 
 // New checks c.
@@ -88,7 +89,7 @@ func New(c Config) (*Server, error) {
 	c.MaxPacket = cmp.Or(c.MaxPacket, DefaultMaxPacket)
 	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
 	c.InFlight = cmp.Or(c.InFlight, DefaultInFlight)
-	s := &Server{c: c, log: c.Logger, room: semaphore.NewWeighted(totalBytes), conns: map[net.Conn]struct{}{}, sessions: map[*session]struct{}{}}
+	s := &Server{c: c, log: c.Logger, room: semaphore.NewWeighted(totalBytes), conns: map[net.Conn]struct{}{}, sessions: map[*session]struct{}{}, newest: map[string]*session{}}
 	var err error
 	if s.topics, err = compile(c.Topics); err != nil {
 		return nil, err

@@ -43,6 +43,8 @@ type session struct {
 	room   *semaphore.Weighted
 	queue  chan message
 	left   chan struct{} // closed when the connection has ended
+	before chan struct{} // ended of the session that the same client had; nil: none
+	ended  chan struct{} // closed when nothing more is stored
 	work   sync.WaitGroup
 
 	targets map[string]*target // of the worker alone
@@ -67,15 +69,22 @@ func (s *Server) signIn(user, password, client, remote string, secure bool, end 
 		return nil, err
 	}
 	c := &session{s: s, principal: p, about: auth.Context{SourceIP: remote, Secure: secure}, remote: remote, client: client, end: end,
-		room: semaphore.NewWeighted(max(sessionBytes, int64(s.c.MaxPacket))), queue: make(chan message, s.c.InFlight), left: make(chan struct{}), targets: map[string]*target{}}
+		room: semaphore.NewWeighted(max(sessionBytes, int64(s.c.MaxPacket))), queue: make(chan message, s.c.InFlight), left: make(chan struct{}), ended: make(chan struct{}), targets: map[string]*target{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	s.mu.Lock()
 	s.sessions[c] = struct{}{}
+	if last := s.newest[c.name()]; last != nil {
+		c.before = last.ended
+	}
+	s.newest[c.name()] = c
 	s.mu.Unlock()
 	s.figures.connections.Inc()
 	c.work.Go(c.run)
 	return c, nil
 }
+
+// name is what the sessions of one client have in common: the broker ends all but the newest.
+func (c *session) name() string { return c.principal.Account + "/" + c.principal.ID + "/" + c.client }
 
 // kick ends the connection.
 func (c *session) kick(reason error) {
@@ -135,7 +144,8 @@ func (c *session) publish(topic string, data []byte, answer func(error)) error {
 	}
 }
 
-// run stores what is queued, in order.
+// run stores what is queued, in order, and behind all that the client sent before it came
+// back: what it then sends again, and what follows, is to be the last that is stored.
 func (c *session) run() {
 	defer func() {
 		for _, t := range c.targets {
@@ -144,7 +154,19 @@ func (c *session) run() {
 		for len(c.queue) > 0 {
 			(<-c.queue).answer(c.ctx.Err())
 		}
+		c.s.mu.Lock()
+		if c.s.newest[c.name()] == c {
+			delete(c.s.newest, c.name())
+		}
+		c.s.mu.Unlock()
+		close(c.ended)
 	}()
+	if c.before != nil {
+		select {
+		case <-c.before:
+		case <-c.ctx.Done():
+		}
+	}
 	var batch []message
 	for {
 		batch = batch[:0]
