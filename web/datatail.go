@@ -132,6 +132,8 @@ func (t *tailing) run(conf tail.Config) error {
 	ctx, cancel := context.WithCancel(t.c.r.Context())
 	defer cancel()
 	ended := make(chan error, 1)
+	placed := make(chan struct{})
+	conf.Placed = func() { close(placed) }
 	go func() {
 		ended <- tail.Run(ctx, conf, func(events []tail.Event) error {
 			select {
@@ -142,6 +144,15 @@ func (t *tailing) run(conf tail.Config) error {
 			}
 		})
 	}()
+	// Who reads the status of a tail of what is newest, and then puts, is shown what was put.
+	if conf.From.Kind == records.Latest {
+		select {
+		case <-placed:
+		case err := <-ended:
+			ended <- err
+		case <-ctx.Done():
+		}
+	}
 	t.c.w.WriteHeader(http.StatusOK)
 	err := t.pump(ctx, ended)
 	cancel()

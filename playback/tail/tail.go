@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"penstock/internal/fault"
@@ -49,8 +50,11 @@ type Config struct {
 	Filter Filter
 	// Once ends the tail when it has read what was there when it began, and perhaps a
 	// little more.
-	Once  bool
-	Clock host.Clock // host.System
+	Once bool
+	// Placed, if not nil, is called once, when each shard that is read from the beginning
+	// has its place: with Latest, what is put from then on is read.
+	Placed func()
+	Clock  host.Clock // host.System
 }
 
 // Event is one record, or one of an aggregate.
@@ -77,11 +81,11 @@ func Run(ctx context.Context, c Config, emit func([]Event) error) error {
 		return err
 	}
 	var work sync.WaitGroup
-	begin := func(id records.ShardID, from records.From) {
+	begin := func(id records.ShardID, from records.From, placed func()) {
 		f.chosen[id] = true
 		f.running++
 		work.Go(func() {
-			if err := f.follow(ctx, id, from); err != nil {
+			if err := f.follow(ctx, id, from, placed); err != nil {
 				cancel(err)
 			}
 			select {
@@ -92,8 +96,9 @@ func Run(ctx context.Context, c Config, emit func([]Event) error) error {
 	}
 	defer work.Wait()
 	defer cancel(nil)
+	f.unplaced.Store(int32(len(first)))
 	for _, id := range first {
-		begin(id, c.From)
+		begin(id, c.From, f.placed)
 	}
 	for f.running > 0 {
 		select {
@@ -101,7 +106,7 @@ func Run(ctx context.Context, c Config, emit func([]Event) error) error {
 			f.running--
 			f.done[id] = true
 			for _, child := range f.next(id) {
-				begin(child, records.From{})
+				begin(child, records.From{}, func() {})
 			}
 			if f.running > ShardsMax {
 				return f.tooMany(f.running)
@@ -113,7 +118,7 @@ func Run(ctx context.Context, c Config, emit func([]Event) error) error {
 	return context.Cause(ctx)
 }
 
-// follower is one Run. All but emit and until belong to its goroutine.
+// follower is one Run. All but emit, until and unplaced belong to its goroutine.
 type follower struct {
 	c       Config
 	ended   chan records.ShardID
@@ -122,8 +127,9 @@ type follower struct {
 	running int
 	until   time.Time
 
-	mu   sync.Mutex // one emit at a time
-	emit func([]Event) error
+	unplaced atomic.Int32 // shards of the beginning that have no place yet
+	mu       sync.Mutex   // one emit at a time
+	emit     func([]Event) error
 }
 
 // first says which shards to begin with: those that have no parent among what is to be
@@ -181,10 +187,18 @@ func (f *follower) next(id records.ShardID) (out []records.ShardID) {
 	return out
 }
 
-// follow reads one shard.
-func (f *follower) follow(ctx context.Context, id records.ShardID, from records.From) error {
+// placed hears that one of the first shards has its place.
+func (f *follower) placed() {
+	if f.unplaced.Add(-1) == 0 && f.c.Placed != nil {
+		f.c.Placed()
+	}
+}
+
+// follow reads one shard; placed is called when it is known from where on.
+func (f *follower) follow(ctx context.Context, id records.ShardID, from records.From, placed func()) error {
 	s := f.c.Stream
 	p, err := s.At(ctx, id, from)
+	placed()
 	var page records.Page
 	var parts kpl.Reader
 	for err == nil {

@@ -116,14 +116,42 @@ func (l *live) wait(n int) []string {
 	}
 }
 
+// slow finds the place in its shards when it is let go on.
+type slow struct {
+	*datastream.Stream
+	asked chan records.ShardID
+	goOn  chan struct{}
+}
+
+func (s *slow) At(ctx context.Context, shard records.ShardID, from records.From) (records.Position, error) {
+	s.asked <- shard
+	<-s.goOn
+	return s.Stream.At(ctx, shard, from)
+}
+
 func TestWhatComesIsShown(t *testing.T) {
 	st := open(t, 3)
 	put(t, st, "old", "1")
-	l := follow(t, Config{Stream: st, From: records.From{Kind: records.Latest}})
-	for i := 0; len(l.wait(0)) == 0; i++ { // the tail begins when it begins
-		put(t, st, "new", fmt.Sprint(i))
+	source := &slow{Stream: st, asked: make(chan records.ShardID), goOn: make(chan struct{})}
+	placed := make(chan struct{})
+	l := follow(t, Config{Stream: source, From: records.From{Kind: records.Latest}, Placed: func() { close(placed) }})
+	for i := range 3 {
+		<-source.asked
+		if i > 0 {
+			source.goOn <- struct{}{}
+		}
 	}
-	if got := l.wait(1); !strings.HasPrefix(got[0], "new=") {
+	select {
+	case <-placed:
+		t.Error("a shard has no place, and they say that all have one")
+	default:
+	}
+	source.goOn <- struct{}{}
+	<-placed
+	for i := range 20 {
+		put(t, st, fmt.Sprint("new", i), "1") // into all shards
+	}
+	if got := l.wait(20); len(got) != 20 || slices.Contains(got, "old=1") {
 		t.Errorf("got %q", got)
 	}
 	if err := l.stop(); !errors.Is(err, context.Canceled) {

@@ -19,9 +19,10 @@ export function content(e, as) {
   return decode(raw, as);
 }
 
-/** Follows a tail, line by line, until the signal ends it. */
-async function follow(name, query, each, signal) {
+/** Follows a tail, line by line, until the signal ends it; begun is called when the server does. */
+async function follow(name, query, begun, each, signal) {
   const res = await request('GET', `v1/data/${encodeURIComponent(name)}/tail`, { query, signal, accept: 'application/x-ndjson' });
+  begun();
   const reader = res.body.getReader();
   const text = new TextDecoder();
   let rest = '';
@@ -43,7 +44,7 @@ export function Records({ name, shards, rate }) {
   const [as, setAs] = useKept('decoder', 'auto');
   const [paused, setPaused] = useState(false);
   const [rows, setRows] = useState([]);
-  const [state, setState] = useState({ error: null, running: false, seen: 0 });
+  const [state, setState] = useState({ error: null, running: false, begun: false, seen: 0 });
   const [open, setOpen] = useState('');
   const kept = useRef([]);
   const hold = useRef(false);
@@ -53,17 +54,19 @@ export function Records({ name, shards, rate }) {
     kept.current = [];
     setRows([]);
     setPaused(false);
-    if (!from) { setState({ error: null, running: false, seen: 0 }); return undefined; }
+    setState({ error: null, running: !!from, begun: false, seen: 0 });
+    if (!from) return undefined;
     const stop = new AbortController();
     let seen = 0;
     let fresh = false;
     let error = null;
     let running = true;
+    let begun = false;
     const show = () => {
       if (hold.current && running) return;
       if (fresh) setRows(kept.current.slice(-SHOWN).reverse());
       fresh = false;
-      setState({ error, running, seen });
+      setState({ error, running, begun, seen });
     };
     const take = (e) => {
       if (e.error) { error = e.error; return; }
@@ -74,7 +77,7 @@ export function Records({ name, shards, rate }) {
     };
     const timer = setInterval(show, 300);
     const query = { from, shard: mode === 'seq' ? shard || shards[0]?.id : shard, filter: asked.filter, ...(mode === 'live' ? {} : { follow: 'no' }) };
-    follow(name, query, take, stop.signal).catch((err) => { if (err.name !== 'AbortError') error = err; }).finally(() => { running = false; if (!stop.signal.aborted) show(); });
+    follow(name, query, () => { begun = true; }, take, stop.signal).catch((err) => { if (err.name !== 'AbortError') error = err; }).finally(() => { running = false; if (!stop.signal.aborted) show(); });
     return () => { stop.abort(); clearInterval(timer); };
   }, [name, mode, shard, asked.filter, from]);
   const submit = (e) => { e.preventDefault(); setAsked({ ...asked, filter: filter.trim() }); };
@@ -104,7 +107,7 @@ export function Records({ name, shards, rate }) {
 function line(state, rows, mode, from, rate) {
   if (!from) return mode === 'seq' ? 'Enter the number to begin at.' : 'Choose the time to begin at.';
   const n = rows.length;
-  if (!n) return mode === 'live' && state.running ? `Waiting for records${rate === 0 ? ': nothing is put just now' : '…'}` : state.running ? 'Reading…' : 'No record is there.';
+  if (!n) return mode === 'live' && state.running && state.begun ? `Waiting for records${rate === 0 ? ': nothing is put just now' : '…'}` : state.running ? 'Reading…' : 'No record is there.';
   const all = state.seen > n ? `the newest ${n} of ${count(state.seen)} read` : `${count(n)} read`;
   return `${all}${state.running ? '' : '; that is all for now'}`;
 }
