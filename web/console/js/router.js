@@ -24,6 +24,7 @@ export const go = (...parts) => { location.hash = href(...parts); };
 export function amend(query) {
   const q = new URLSearchParams(query).toString();
   const { path } = parse();
+  if (href(...path) !== href(...route.value.path)) return; // the address is that of the next page already
   const next = href(...path) + (q ? `?${q}` : '');
   if (next !== location.hash) history.replaceState(null, '', next);
 }
