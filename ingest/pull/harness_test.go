@@ -36,6 +36,8 @@ type hubRecord struct {
 	sessions []*sessionRecord
 	refuse   error
 	discard  bool                     // count samples, keep none
+	met      map[string]bool          // streams that had a session
+	served   map[string]bool          // and media
 	stalled  map[string]chan struct{} // Prepare of that stream waits for it
 }
 
@@ -56,7 +58,7 @@ type sessionRecord struct {
 }
 
 func newHub() *hubRecord {
-	return &hubRecord{changed: make(chan struct{}), states: map[string]string{}}
+	return &hubRecord{changed: make(chan struct{}), states: map[string]string{}, met: map[string]bool{}, served: map[string]bool{}}
 }
 
 func (h *hubRecord) change(f func()) {
@@ -93,6 +95,7 @@ func (h *hubRecord) Publish(_ context.Context, st streams.Stream, p streams.Prod
 		}
 		if err = h.refuse; err == nil {
 			h.sessions = append(h.sessions, s)
+			h.met[st.ID] = true
 		}
 	})
 	if err != nil {
@@ -119,6 +122,7 @@ func (s *sessionRecord) Write(m media.Sample) error {
 		s.last = time.Now()
 		if s.count == 0 {
 			s.first = s.last
+			s.hub.served[s.stream] = true
 		}
 		s.count++
 		s.bytes += len(m.Data)
@@ -142,7 +146,7 @@ func (s *sessionRecord) Done() <-chan struct{} { return s.done }
 
 // lastResort is how long a test waits for what comes soon: a machine that stands still for
 // a while is no reason to fail.
-const lastResort = 2 * time.Minute
+const lastResort = 5 * time.Minute
 
 // wait returns when ok, which is called with the lock held, says so.
 func (h *hubRecord) wait(t *testing.T, what string, ok func() bool) {

@@ -27,6 +27,8 @@ const (
 	defaultSilence = 8 * time.Second
 	// checkEvery is how often conversations are looked over for silence.
 	checkEvery = 500 * time.Millisecond
+	// lateMost is how late a look may be; after a later one the machine stood still.
+	lateMost = time.Second
 )
 
 // Supervisor keeps a conversation with every camera of the catalogue. Make one with
@@ -40,6 +42,7 @@ type Supervisor struct {
 	slots   chan struct{}
 	metrics *metrics
 	log     *quietLog
+	looked  time.Time // the watchdog's, when last
 
 	smallBuffer sync.Once  // it was told
 	randMu      sync.Mutex // above rand.Reader handed in
@@ -175,6 +178,7 @@ func (s *Supervisor) stopAll() {
 // watchdog finds conversations whose media stopped: sockets of cameras that lost power
 // stay open for hours.
 func (s *Supervisor) watchdog(ctx context.Context) {
+	s.looked = s.clock.Now().Round(0)
 	for {
 		t := s.clock.NewTimer(checkEvery)
 		select {
@@ -184,14 +188,26 @@ func (s *Supervisor) watchdog(ctx context.Context) {
 		case <-t.C:
 		}
 		now := s.clock.Now()
-		s.mu.Lock()
-		for _, p := range s.pulled {
-			if c := p.call.Load(); c != nil {
-				c.check(now, s.conf.Silence)
-			}
-		}
-		s.mu.Unlock()
+		s.look(now)
 		s.log.tick(now)
+	}
+}
+
+// look looks all conversations over. When the machine stood still, what the cameras sent
+// meanwhile waits to be read: it is for the next look to say who is silent.
+func (s *Supervisor) look(now time.Time) {
+	now = now.Round(0) // a machine that sleeps stops the monotonic clock
+	late := now.Sub(s.looked) > checkEvery+lateMost
+	s.looked = now
+	if late {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pulled {
+		if c := p.call.Load(); c != nil {
+			c.check(now, s.conf.Silence)
+		}
 	}
 }
 

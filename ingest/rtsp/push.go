@@ -164,8 +164,8 @@ func (p *push) datagram(index int, packet []byte, arrival time.Time) {
 	}
 }
 
-// check ends the session when it has lost its reason to be.
-func (p *push) check(now time.Time) {
+// check ends the session when it has lost its reason to be; after a late look none is silent.
+func (p *push) check(now time.Time, late bool) {
 	p.mu.Lock()
 	sink := p.sink
 	p.mu.Unlock()
@@ -174,7 +174,7 @@ func (p *push) check(now time.Time) {
 		p.end(errReplaced)
 	case p.grant.Context != nil && p.grant.Context.Err() != nil:
 		p.end(errRevoked)
-	case len(p.udp) > 0 && now.UnixNano()-p.last.Load() > int64(p.s.c.Silence):
+	case !late && len(p.udp) > 0 && now.UnixNano()-p.last.Load() > int64(p.s.c.Silence):
 		p.end(errSilence)
 	}
 	p.count()

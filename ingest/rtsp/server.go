@@ -53,6 +53,7 @@ type Server struct {
 	mu      sync.Mutex
 	pushes  map[*push]struct{}
 	players map[*player]struct{}
+	checked time.Time // by check, when last
 }
 
 // New checks c; it opens nothing.
@@ -183,9 +184,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return fault.Wrap(fault.Internal, "run rtsp", s.c.Address, err)
 }
 
-// check ends sessions whose permission, stream or producer is gone.
+// check ends sessions whose permission, stream or producer is gone. When the machine stood
+// still, what producers sent meanwhile waits to be read: then the next one says who is silent.
 func (s *Server) check(now time.Time) {
+	now = now.Round(0) // a machine that sleeps stops the monotonic clock
 	s.mu.Lock()
+	late := !s.checked.IsZero() && now.Sub(s.checked) > 3*beat
+	s.checked = now
 	pushes := make([]*push, 0, len(s.pushes))
 	for p := range s.pushes {
 		pushes = append(pushes, p)
@@ -196,7 +201,7 @@ func (s *Server) check(now time.Time) {
 	}
 	s.mu.Unlock()
 	for _, p := range pushes {
-		p.check(now)
+		p.check(now, late)
 	}
 	for _, p := range players {
 		p.check()
