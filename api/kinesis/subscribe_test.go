@@ -40,7 +40,7 @@ type reader struct {
 func (r *rig) subscribe(client http.RoundTripper, as auth.Issued, consumer, shard, position string) *reader {
 	r.t.Helper()
 	body := fmt.Sprintf(`{"ConsumerARN":%q,"ShardId":%q,"StartingPosition":%s}`, consumer, shard, position)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // a machine may be very late
 	r.t.Cleanup(cancel)
 	answer, err := client.RoundTrip(r.request(ctx, as, "SubscribeToShard", jsonType, []byte(body)))
 	if err != nil {
@@ -266,8 +266,9 @@ func TestAReaderWhoDoesNotReadHoldsUpNobody(t *testing.T) {
 	defer reading.close()
 	data := strings.Repeat("A", 1<<20)
 	const n = 24 // far more than sockets and windows hold
-	got := make(chan int)
+	got := make(chan int, 1)
 	go func() {
+		defer close(got) // when it fails, too
 		sum := 0
 		for sum < n {
 			sum += len(reading.nextRecords().Body.Records)
