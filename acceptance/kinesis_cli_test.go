@@ -26,7 +26,7 @@ func (s *server) awsEnviron(t *testing.T) []string {
 }
 
 // clientWait bounds one run of a client of another language: they start slowly.
-const clientWait = 2 * time.Minute
+const clientWait = patience * 2 * time.Minute
 
 // cli runs the AWS CLI; what it prints is decoded into out, unless that is nil.
 type cli struct {

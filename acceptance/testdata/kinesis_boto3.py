@@ -45,7 +45,7 @@ def main():
     client = boto3.client("kinesis", region_name="us-east-1", endpoint_url=ENDPOINT)
     name = "boto"
     client.create_stream(StreamName=name, ShardCount=2)
-    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 80})
     summary = client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     assert summary["OpenShardCount"] == 2 and summary["StreamStatus"] == "ACTIVE", summary
     assert abs(time.time() - summary["StreamCreationTimestamp"].timestamp()) < 60, summary
@@ -87,12 +87,12 @@ def main():
     client.deregister_stream_consumer(ConsumerARN=consumer["ConsumerARN"])
 
     client.merge_shards(StreamName=name, ShardToMerge=shards[0], AdjacentShardToMerge=shards[1])
-    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 80})
     open_shards = client.list_shards(StreamName=name, ShardFilter={"Type": "AT_LATEST"})["Shards"]
     assert [s["ShardId"] for s in open_shards] == ["shardId-000000000002"], open_shards
     assert open_shards[0]["ParentShardId"] == shards[0] and open_shards[0]["AdjacentParentShardId"] == shards[1]
     client.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
-    client.get_waiter("stream_not_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.get_waiter("stream_not_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 80})
     print("every step passed with boto3", boto3.__version__)
 
 
