@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/auth"
+	"penstock/internal/host/hosttest"
 	"penstock/records"
 	"penstock/storage/mem"
 	"penstock/storage/meta"
@@ -36,7 +37,12 @@ type handClock struct {
 	mu    sync.Mutex
 	now   time.Time
 	ahead time.Duration
+	gate  hosttest.Gate
 }
+
+// stateDelay is a StateDelay that passes when the clock's gate is opened, and no time that
+// anything else waits for.
+const stateDelay = 77 * time.Hour
 
 func (c *handClock) Now() time.Time {
 	c.mu.Lock()
@@ -47,7 +53,12 @@ func (c *handClock) Now() time.Time {
 	return c.now
 }
 
-func (c *handClock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
+func (c *handClock) NewTimer(d time.Duration) *time.Timer {
+	if d == stateDelay {
+		return c.gate.NewTimer()
+	}
+	return time.NewTimer(d)
+}
 
 func (c *handClock) add(d time.Duration) {
 	c.mu.Lock()

@@ -86,12 +86,12 @@ func setup(t *testing.T, comment string) (o options) {
 	words, _, _ = strings.Cut(words, "\n")
 	for _, w := range strings.Fields(words) {
 		switch name, value, _ := strings.Cut(w, "="); name {
+		case "delayed":
+			o.streams.StateDelay = stateDelay // until the transcript settles it
 		case "limits":
 			o.limits = true
 		case "rates":
 			o.kinesis.CallLimits = true
-		case "delay":
-			o.streams.StateDelay = must[time.Duration](t)(time.ParseDuration(value))
 		case "quota":
 			fmt.Sscan(value, &o.streams.ShardLimit)
 		case "on-demand":
@@ -131,6 +131,8 @@ func (s *script) settle(stream string) {
 	if err != nil {
 		return
 	}
+	s.clock.gate.Open()
+	defer s.clock.gate.Close()
 	if err := st.Settled(ctx); err != nil {
 		s.t.Fatal(err)
 	}

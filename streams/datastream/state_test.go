@@ -12,12 +12,36 @@ import (
 	"time"
 
 	"penstock/internal/fault"
+	"penstock/internal/host/hosttest"
 	"penstock/records"
 )
 
+// gated is a clock on which a state passes when its gate is opened.
+type gated struct {
+	*hosttest.Clock
+	gate *hosttest.Gate
+}
+
+// stateDelay is no time that anything else waits for.
+const stateDelay = 77 * time.Hour
+
+func (c gated) NewTimer(d time.Duration) *time.Timer {
+	if d == stateDelay {
+		return c.gate.NewTimer()
+	}
+	return c.Clock.NewTimer(d)
+}
+
 func TestStatesPassAndForbid(t *testing.T) {
-	r := newRig(t, Config{StateDelay: 50 * time.Millisecond})
+	gate := new(hosttest.Gate)
+	r := newRig(t, Config{Clock: gated{newClock(), gate}, StateDelay: stateDelay})
 	ctx := context.Background()
+	settle := func(s *Stream) {
+		t.Helper()
+		gate.Open()
+		r.must(s.Settled(ctx))
+		gate.Close()
+	}
 	s := r.create(New{Name: "s", Shards: 2})
 	if got := s.Info().Status; got != Creating {
 		t.Fatal(got)
@@ -28,7 +52,7 @@ func TestStatesPassAndForbid(t *testing.T) {
 	if got := r.reason(s.Split(ctx, 0, records.HashKey{Lo: 100})); got != NotActive {
 		t.Fatal(got)
 	}
-	r.must(s.Settled(ctx))
+	settle(s)
 	r.must(s.Split(ctx, 0, records.HashKey{Lo: 100}))
 	if got := s.Info().Status; got != Updating {
 		t.Fatal(got)
@@ -39,7 +63,7 @@ func TestStatesPassAndForbid(t *testing.T) {
 	if got := r.reason(s.Merge(ctx, 0, 1)); got != NotActive {
 		t.Fatal(got)
 	}
-	r.must(s.Settled(ctx))
+	settle(s)
 	if s.OpenShards() != 3 || s.Info().Status != Active {
 		t.Fatalf("%d shards, %s", s.OpenShards(), s.Info().Status)
 	}
@@ -51,17 +75,19 @@ func TestStatesPassAndForbid(t *testing.T) {
 	if err := s.Put(ctx, make([]records.Input, 1), make([]records.Placed, 1)); !fault.Is(err, fault.NotFound) {
 		t.Fatalf("put while DELETING: %v", err)
 	}
-	r.must(s.Settled(ctx))
+	settle(s)
 	if _, err := r.data.Get(ctx, account, region, "s"); !fault.Is(err, fault.NotFound) {
 		t.Fatalf("it is still there: %v", err)
 	}
 }
 
 func TestDeletingWinsOverWhatIsPending(t *testing.T) {
-	r := newRig(t, Config{StateDelay: 30 * time.Millisecond})
+	gate := new(hosttest.Gate)
+	r := newRig(t, Config{Clock: gated{newClock(), gate}, StateDelay: stateDelay})
 	ctx := context.Background()
 	s := r.create(New{Name: "s", Shards: 1})
 	r.must(s.Delete(ctx, true)) // while CREATING
+	gate.Open()
 	r.must(s.Settled(ctx))
 	if _, err := r.data.Get(ctx, account, region, "s"); !fault.Is(err, fault.NotFound) {
 		t.Fatal(err)
