@@ -2,6 +2,7 @@ package rtpin
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,13 @@ const (
 	// later it is spread over samples, 1/slewShare of the time that passes.
 	alignStart = time.Second
 	slewShare  = 200
+	// reportsKept is how many of a track's reports are looked at: a minute of them. Cameras
+	// put the clock of now beside the timestamp of a picture that is a while old, more
+	// or less each time, and busy ones do it late: the earliest is nearest to the truth.
+	reportsKept = 12
+	// reportsAgree is how many reports of both tracks must say that they are apart before
+	// a slow correction begins: all of them, but half of the latest beyond that many.
+	reportsAgree = 4
 	// jump is how many seconds between two samples are a jump of the timestamps.
 	jump = 10
 	// mediaStart is the media time of a session's first packet. Pictures that are decoded
@@ -41,6 +49,8 @@ type timeline struct {
 	reportTS  uint32
 	reportExt int64 // valid once begun
 	reportAt  time.Time
+	zeros     [reportsKept]time.Time // where the newest reports put ext 0, in a ring
+	kept      int                    // reports that went into zeros
 }
 
 // at takes the timestamp of the next sample, in the order of decoding.
@@ -52,8 +62,8 @@ func (l *timeline) at(ts uint32, arrival time.Time, r *Receiver) (pts int64, wal
 		l.ext += d
 		l.last = ts
 		if d > jump*l.clock || d < -jump*l.clock {
-			// The report speaks of the time before the jump.
-			l.reported, l.slew = false, 0
+			// The reports speak of the time before the jump.
+			l.reported, l.kept, l.slew = false, 0, 0
 		}
 		if l.slew != 0 && d > 0 && d < l.clock {
 			l.turn(d)
@@ -65,10 +75,10 @@ func (l *timeline) at(ts uint32, arrival time.Time, r *Receiver) (pts int64, wal
 func (l *timeline) begin(ts uint32, arrival time.Time, r *Receiver) {
 	l.begun, l.first, l.last, l.ext = true, arrival, ts, int64(ts)
 	if l.reported {
-		l.reportExt = l.ext + int64(int32(l.reportTS-ts))
+		l.keep()
 	}
 	l.base = l.ticks(mediaStart+arrival.Sub(r.start)) - l.ext
-	if off, ok := l.misaligned(r); ok {
+	if off, _, ok := l.misaligned(r); ok {
 		l.base += off
 	}
 }
@@ -94,51 +104,69 @@ func (l *timeline) wall(ext int64) time.Time {
 }
 
 // misaligned says how many ticks base is off from the session's first track with a
-// report, by the producer's clock.
-func (l *timeline) misaligned(r *Receiver) (int64, bool) {
+// report, by the producer's clock, and whether enough reports say so.
+func (l *timeline) misaligned(r *Receiver) (off int64, agreed, ok bool) {
 	for _, t := range r.tracks {
 		ref := &t.time
 		if ref == l {
-			return 0, false // it leads
+			return 0, false, false // it leads
 		}
 		if !ref.begun || !ref.reported || !l.reported || !l.begun {
 			continue
 		}
-		// Where ref's line puts l's newest sample, minus where l puts it.
-		want := ref.duration(ref.ext+ref.base) + l.wall(l.ext).Sub(ref.wall(ref.ext))
-		off := want - l.duration(l.ext+l.base)
-		if off > alignMax || off < -alignMax {
-			return 0, false
+		bases := ref.duration(ref.base) - l.duration(l.base)
+		early, late := l.zero()
+		refEarly, refLate := ref.zero()
+		d := early.Sub(refEarly) + bases
+		if d > alignMax || d < -alignMax {
+			return 0, false, false
 		}
-		return l.ticks(off), true
+		apart := early.Sub(refLate)+bases > 0 || late.Sub(refEarly)+bases < 0
+		return l.ticks(d), apart && min(l.kept, ref.kept) >= reportsAgree, true
 	}
-	return 0, false
+	return 0, false, false
 }
 
 // report takes a sender report: at is the producer's time of the timestamp ts.
 func (l *timeline) report(at time.Time, ts uint32) {
 	l.reported, l.reportTS, l.reportAt = true, ts, at
 	if l.begun {
-		l.reportExt = l.ext + int64(int32(ts-l.last))
+		l.keep()
 	}
 }
 
-// align takes what the newest reports say about base.
+// keep puts the newest report beside those before it, once there is an ext.
+func (l *timeline) keep() {
+	l.reportExt = l.ext + int64(int32(l.reportTS-l.last))
+	l.zeros[l.kept%reportsKept] = l.reportAt.Add(-l.duration(l.reportExt))
+	l.kept++
+}
+
+// zero is the producer's clock at ext 0 by the reports that are kept, of which there is one
+// at least: the earliest, and the latest but those that may have been made too late.
+func (l *timeline) zero() (early, late time.Time) {
+	all := l.zeros
+	n := min(l.kept, reportsKept)
+	slices.SortFunc(all[:n], time.Time.Compare)
+	return all[0], all[n-1-max(0, n-reportsAgree)/2]
+}
+
+// align takes what the newest reports say about base. A correction that was begun goes on
+// until it is done; in the scatter of the reports none begins.
 func (l *timeline) align(r *Receiver, arrival time.Time) {
 	if !l.begun {
 		return
 	}
-	off, ok := l.misaligned(r)
-	if !ok || (l.duration(off) < alignMin && l.duration(off) > -alignMin) {
+	off, agreed, ok := l.misaligned(r)
+	switch d := l.duration(off); {
+	case !ok || (d < alignMin && d > -alignMin):
 		l.slew = 0
-		return
-	}
-	if off > 0 && arrival.Sub(l.first) < alignStart {
+	case d > 0 && arrival.Sub(l.first) < alignStart:
 		l.base += off
 		l.slew = 0
-		return
+	case agreed || l.slew != 0:
+		l.slew = off
 	}
-	l.slew = off
 }
 
 func (l *timeline) ticks(d time.Duration) int64 {

@@ -1,6 +1,7 @@
 package rtpin
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func TestLateReportsTurnTheTracksSlowly(t *testing.T) {
 	for i := range 6000 {
 		at := epoch.Add(200*time.Millisecond + time.Duration(i)*20*time.Millisecond)
 		_ = r.Packet(1, raw(8, true, uint16(i), uint32(i*160), 1, 2), at)
-		if i == 100 {
+		if i >= 100 && i < 100+100*reportsAgree && i%100 == 0 {
 			r.Report(0, report(epoch, 0), at)
 			r.Report(1, report(epoch, 0), at) // sound began with the picture, not 200 ms later
 		}
@@ -66,6 +67,10 @@ func TestLateReportsTurnTheTracksSlowly(t *testing.T) {
 	if a[0].DTS != 1600 {
 		t.Fatalf("audio begins at %d", a[0].DTS)
 	}
+	last := 100 * reportsAgree // the report that makes them enough comes after this sample
+	if off := a[last].DTS - int64(last*160); off != 1600 {
+		t.Fatalf("%d reports moved the audio to %d", reportsAgree-1, off)
+	}
 	for i := 1; i < len(a); i++ {
 		if d := a[i].DTS - a[i-1].DTS; d < 159 || d > 161 {
 			t.Fatalf("a step of %d ticks", d)
@@ -73,6 +78,86 @@ func TestLateReportsTurnTheTracksSlowly(t *testing.T) {
 	}
 	if off := a[5999].DTS - 5999*160; off != 0 {
 		t.Fatalf("still %d ticks off after two minutes", off)
+	}
+}
+
+// told is a camera whose sound was late by apart when it began, and whose reports, one of
+// each track every 5 s, are off by what noise says. Its sound's clock runs fast by ppm.
+type told struct {
+	apart time.Duration
+	noise func() time.Duration
+	ppm   int64
+}
+
+// after is how far sound lies from the picture, each second for a while.
+func (c told) after(t *testing.T, seconds int) []time.Duration {
+	r, b := avReceiver(t)
+	const step = 200 // milliseconds between packets of sound
+	sound := func(at time.Duration) uint32 {
+		return uint32(int64(at/time.Microsecond) * (1_000_000 + c.ppm) / 125 / 1_000_000)
+	}
+	for i := range seconds * 1000 / step {
+		media := time.Duration(i) * step * time.Millisecond
+		at := epoch.Add(media)
+		if i%5 == 0 {
+			_ = r.Packet(0, raw(96, true, uint16(i/5), uint32(media/time.Millisecond)*90, slice(0x65, 40, 1)...), at)
+		}
+		_ = r.Packet(1, raw(8, true, uint16(i), sound(media), 1, 2), at.Add(c.apart))
+		if i%25 == 24 {
+			r.Report(0, report(at.Add(c.noise()), uint32(media/time.Millisecond)*90), at.Add(c.apart))
+			r.Report(1, report(at.Add(c.noise()), sound(media)), at.Add(c.apart))
+		}
+	}
+	var out []time.Duration
+	for i, s := range b.of(2) {
+		if i%5 == 0 {
+			out = append(out, time.Duration(s.DTS)*time.Second/8000-time.Duration(i)*step*time.Millisecond)
+		}
+	}
+	return out
+}
+
+// most is the farthest of all from one on.
+func most(all []time.Duration, from int) (far time.Duration) {
+	for _, d := range all[from:] {
+		far = max(far, d.Abs())
+	}
+	return far
+}
+
+func TestReportsAreBelievedWhereTheyAgree(t *testing.T) {
+	const ms = time.Millisecond
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		exact := func() time.Duration { return 0 }
+		noisy := func() time.Duration { return time.Duration(rng.Int64N(int64(80*ms))) - 40*ms }
+		late := func() time.Duration { // what a sender says that waits for its turn
+			if rng.IntN(4) == 0 {
+				return time.Duration(rng.Int64N(int64(2 * time.Second)))
+			}
+			return time.Duration(rng.Int64N(int64(5 * ms)))
+		}
+		for _, c := range []struct {
+			what    string
+			camera  told
+			seconds int
+			from    int // the second from which on the bound holds
+			bound   time.Duration
+		}{
+			{"exact reports that leave it", told{15 * ms, exact, 0}, 600, 0, 15 * ms},
+			{"reports off by up to 40 ms either way", told{0, noisy, 0}, 1800, 0, 50 * ms},
+			{"late reports", told{0, late, 0}, 1800, 0, 0},
+			{"exact reports, tracks apart", told{300 * ms, exact, 0}, 600, 5*reportsAgree + 60, alignMin},
+			{"noisy reports, tracks apart", told{300 * ms, noisy, 0}, 600, 5*reportsAgree + 60, 50 * ms},
+			{"late reports, tracks apart", told{300 * ms, late, 0}, 600, 120, 30 * ms},
+			{"exact reports, a clock that drifts", told{0, exact, 50}, 5400, 0, alignMin + 5*ms},
+			{"noisy reports, a clock that drifts", told{0, noisy, 50}, 5400, 0, 100 * ms},
+			{"late reports, a clock that drifts the other way", told{0, late, -50}, 5400, 0, alignMin + 15*ms},
+		} {
+			if far := most(c.camera.after(t, c.seconds), c.from); far > c.bound {
+				t.Errorf("%s (%d): sound and picture are %v apart, want at most %v", c.what, seed, far, c.bound)
+			}
+		}
 	}
 }
 
