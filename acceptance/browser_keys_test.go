@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"penstock/internal/camsim"
@@ -35,28 +34,28 @@ func TestBrowserSetsTheKeyFrameInterval(t *testing.T) {
 	s := start(t)
 	address, encoder, service := seldom(t)
 	p := browse(t, s)
-	p.until("the console is there", "document.querySelector('nav a')", 20*time.Second)
-	p.do(chromedp.Evaluate("location.hash = '#/add'", nil))
-	p.until("the form", "document.querySelector('form input.mono')", 20*time.Second)
-	p.do(chromedp.SendKeys(`form input.mono`, address, chromedp.ByQuery), chromedp.Evaluate(`document.querySelector('#name').form.requestSubmit()`, nil))
+	p.open("add")
+	p.write("form input.mono", address)
+	p.act(first("#name"), "e.form.requestSubmit()")
 	const button = "document.querySelector('.ladder .act .btn')"
 	p.until("what to do about it", "/every (5.9|6.\\d) s/.test(document.querySelector('.ladder').innerText) && "+button, 25*time.Second)
 	p.looks(func(look string) {
-		p.do(chromedp.Evaluate(button+".scrollIntoView({block: 'center'})", nil))
+		p.act(button, "e.scrollIntoView({block: 'center'})")
 		p.breathe()
 		p.fits("the ladder")
 		p.shot("keys-ladder-" + look)
 	})
 
 	// By keyboard alone. Nothing answers ONVIF where cameras mostly do: it says so.
-	p.do(chromedp.Evaluate(button+".focus()", nil), chromedp.KeyEvent(kb.Enter))
+	p.act(button, "e.focus()")
+	p.key(kb.Enter)
 	p.until("that it asks first", "/in the camera itself/.test(document.querySelector('dialog[open]')?.innerText)", 5*time.Second)
 	if n := encoder.GOV(); n != 250 {
 		t.Fatalf("asking set %d frames", n)
 	}
-	p.do(chromedp.KeyEvent(kb.Escape))
+	p.key(kb.Escape)
 	p.until("that it was called off", "!document.querySelector('dialog[open]') && document.activeElement === "+button, 5*time.Second)
-	p.do(chromedp.KeyEvent(kb.Enter))
+	p.key(kb.Enter)
 	p.press("Change the camera")
 	p.until("why not", "/Not set: .*nothing answers at ports 80, .*Switch ONVIF on/.test(document.querySelector('dialog[open] [role=alert]')?.innerText)", 60*time.Second)
 	p.looks(func(look string) {
@@ -64,8 +63,8 @@ func TestBrowserSetsTheKeyFrameInterval(t *testing.T) {
 		p.fits("the dialog")
 		p.shot("keys-dialog-" + look)
 	})
-	p.write("#keydev", service)
-	p.do(chromedp.KeyEvent(kb.Enter))
+	p.write("dialog[open] #keydev", service)
+	p.key(kb.Enter)
 	p.until("what was set", `/Set: a key frame every 1 s \(25 frames at 25\/s, profile main\); it was every 10 s/.test(document.activeElement.innerText)`, 20*time.Second)
 	if n := encoder.GOV(); n != 25 {
 		t.Errorf("the camera has %d frames", n)
@@ -79,10 +78,10 @@ func (p *page) setsOfOneThatIsAdded(address string, encoder *camsim.Device, serv
 	p.t.Helper()
 	x := &interop{t: p.t, s: p.s, name: "door"}
 	x.create(map[string]any{"url": address, "transport": "tcp"})
-	p.do(chromedp.Navigate("http://" + p.s.http + "/#/cameras/door"))
+	p.open("cameras/door")
 	const button = "document.querySelector('.kv .free .btn')"
 	role := func(role string) {
-		p.do(chromedp.Evaluate(fmt.Sprintf(`import('/js/store.js').then((m) => { m.session.value = {...m.session.value, role: %q}; })`, role), nil))
+		p.await(fmt.Sprintf(`import('/js/store.js').then((m) => { m.session.value = {...m.session.value, role: %q}; })`, role))
 	}
 	p.until("what to do about it", "/^(5.9|6(.\\d)?) s/.test(document.querySelector('.kv .free')?.innerText) && "+button, 40*time.Second)
 	role("viewer")
@@ -90,18 +89,19 @@ func (p *page) setsOfOneThatIsAdded(address string, encoder *camsim.Device, serv
 	role("operator")
 	p.until("the button again", button, 5*time.Second)
 	p.looks(func(look string) {
-		p.do(chromedp.Evaluate(button+".scrollIntoView({block: 'center'})", nil))
+		p.act(button, "e.scrollIntoView({block: 'center'})")
 		p.breathe()
 		p.fits("the page")
 		p.shot("keys-page-" + look)
 	})
 	// The answer of a server at which this sign-in may not, on its way to the page.
-	p.do(chromedp.Evaluate(`window.asks = window.fetch; window.fetch = async (u, o) => String(u).endsWith('/v1/streams/door/key-interval') ? new Response('{"error":{"code":"Denied","message":"no"}}', {status: 403}) : window.asks(u, o);`+button+`.click()`, nil))
+	p.script(`(() => { const ask = window.asks = window.fetch; window.fetch = async (u, o) => String(u).endsWith('/v1/streams/door/key-interval') ? new Response('{"error":{"code":"Denied","message":"no"}}', {status: 403}) : ask(u, o); })()`)
+	p.act(button, "e.click()")
 	p.press("Change the camera")
 	p.until("why not", "/Not set: this sign-in may not change cameras/.test(document.querySelector('dialog[open] [role=alert]')?.innerText)", 10*time.Second)
-	p.do(chromedp.Evaluate("void (window.fetch = window.asks)", nil))
-	p.choose("#keysec", "2")
-	p.write("#keydev", service)
+	p.script("void (window.fetch = window.asks)")
+	p.choose("dialog[open] #keysec", "2")
+	p.write("dialog[open] #keydev", service)
 	p.submit()
 	p.until("what was set", `/Set: a key frame every 2 s \(50 frames at 25\/s, profile main\); it was every 1 s/.test(document.querySelector('.kv .free').innerText)`, 20*time.Second)
 	if n := encoder.GOV(); n != 50 {

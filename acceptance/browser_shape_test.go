@@ -1,20 +1,19 @@
 package acceptance
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
 )
 
 // misfits lists what is wrong with the page as it stands: what reaches over its edge, what
 // has no name, what is too small for a finger, and ids and references that do not hold.
 const misfits = `(() => {
   const out = [], short = (e) => e.outerHTML.slice(0, 110);
-  if (document.documentElement.scrollWidth > innerWidth) out.push('the page is ' + document.documentElement.scrollWidth + ' wide on ' + innerWidth);
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth) out.push('the page is ' + root.scrollWidth + ' wide on ' + root.clientWidth);
   if (document.querySelectorAll('main h1').length !== 1) out.push(document.querySelectorAll('main h1').length + ' headings of the page');
   for (const e of document.querySelectorAll('body *')) {
     const r = e.getBoundingClientRect();
@@ -40,16 +39,17 @@ func TestBrowserFitsEveryScreen(t *testing.T) {
 		t.Fatalf("%d %s", status, body)
 	}
 	pages := map[string]string{
-		"start": "#/start", "wall": "#/cameras", "stream": "#/cameras/demo", "long name": "#/cameras/" + long, "no such camera": "#/cameras/none", "add": "#/add",
-		"add, pushed": "#/add?push=1", "data": "#/data", "data stream": "#/data/demo-sensor", "health": "#/health", "settings": "#/settings", "audit": "#/audit", "audit, narrowed": "#/audit?span=own&decision=deny", "no such page": "#/none",
+		"start": "start", "wall": "cameras", "stream": "cameras/demo", "long name": "cameras/" + long, "no such camera": "cameras/none", "add": "add",
+		"add, pushed": "add?push=1", "data": "data", "data stream": "data/demo-sensor", "health": "health", "settings": "settings", "audit": "audit", "audit, narrowed": "audit?span=own&decision=deny", "no such page": "none",
 	}
 	s.happen("demo")
 	for _, size := range [][2]int64{{390, 844}, {768, 1024}, {1440, 900}} {
 		mobile := size[0] < 1000
-		p.do(emulation.SetDeviceMetricsOverride(size[0], size[1], 1, mobile), emulation.SetTouchEmulationEnabled(mobile))
-		for name, hash := range pages {
-			p.do(chromedp.Evaluate("location.hash = "+strconv.Quote(hash), nil))
-			p.until(name+" is there", "document.querySelector('main h1') && !document.querySelector('main [aria-busy=true]') && location.hash.startsWith("+strconv.Quote(hash)+")", 10*time.Second)
+		p.do(emulation.SetTouchEmulationEnabled(mobile))
+		p.sized(size[0], size[1], mobile)
+		for name, place := range pages {
+			p.open(place)
+			p.drawn()
 			p.breathe()
 			if wrong := p.eval(misfits); wrong != "" {
 				t.Errorf("%s at %dx%d:\n%s", name, size[0], size[1], wrong)
@@ -62,14 +62,15 @@ func TestBrowserFitsEveryScreen(t *testing.T) {
 // dialogsFit opens the dialogs of the stream page as the window now is.
 func (p *page) dialogsFit() {
 	p.t.Helper()
-	p.do(chromedp.Evaluate("location.hash = '#/cameras/demo'", nil))
+	p.open("cameras/demo")
 	p.until("the events", "document.querySelectorAll('.ev').length > 3 && document.querySelector('.tl canvas').clientHeight > 110", 10*time.Second)
 	for name, open := range map[string]string{
 		"all events": "[...document.querySelectorAll('.link')].find(b => b.innerText.startsWith('All '))", "an event": "document.querySelector('.ev .ico')",
 		"retention": "document.querySelector('.kv .link')", "record": "[...document.querySelectorAll('button')].find(b => b.innerText.startsWith('Record event'))",
 	} {
-		p.do(chromedp.Evaluate(open+".click()", nil))
-		p.until(name+" is open", "document.querySelector('dialog[open] form, dialog[open] .ev') && !document.querySelector('dialog[open] [aria-busy=true]')", 10*time.Second)
+		p.act(open, "e.click()")
+		p.until(name+" is open", "document.querySelector('dialog[open] form, dialog[open] .ev')", 10*time.Second)
+		p.drawn()
 		p.breathe()
 		if wrong := p.eval(misfits); wrong != "" {
 			p.t.Errorf("%s at %s:\n%s", name, p.eval("innerWidth + 'x' + innerHeight"), wrong)
@@ -77,7 +78,7 @@ func (p *page) dialogsFit() {
 		if over := p.eval("(d => d.scrollWidth > d.clientWidth || d.getBoundingClientRect().right > innerWidth + 1 || document.querySelector('dialog .body').scrollWidth > document.querySelector('dialog .body').clientWidth)(document.querySelector('dialog[open]'))"); over == "true" {
 			p.t.Errorf("%s runs over the side of its dialog at %s", name, p.eval("innerWidth"))
 		}
-		p.do(chromedp.Evaluate("document.querySelector('dialog[open] button[aria-label=Close]').click()", nil))
+		p.click("dialog[open] button[aria-label=Close]")
 		p.until(name+" is closed", "!document.querySelector('dialog[open]')", 5*time.Second)
 	}
 }

@@ -83,7 +83,8 @@ func guarded(p *page) *watchdog {
 	p.do(audits.Enable(), cdplog.Enable(), chromedp.ActionFunc(func(ctx context.Context) error {
 		_, err := cdppage.AddScriptToEvaluateOnNewDocument(`addEventListener('securitypolicyviolation', e => console.error('POLICY-VIOLATION ' + e.violatedDirective + ' ' + e.blockedURI + ' ' + e.sample))`).Do(ctx)
 		return err
-	}), chromedp.Reload())
+	}))
+	p.reload()
 	return w
 }
 
@@ -148,12 +149,12 @@ func (s *server) hostile(t *testing.T, texts []string) (names []string) {
 func (p *page) hostileEvents(where string) {
 	p.t.Helper()
 	p.until(where+" shows its events", "document.querySelectorAll('.ev').length > 3", 20*time.Second)
-	p.do(chromedp.Evaluate(`document.querySelector('.tl canvas').dispatchEvent(new PointerEvent('pointermove', {clientX: 300, clientY: document.querySelector('.tl canvas').getBoundingClientRect().top + 91, pointerType: 'mouse', bubbles: true}))`, nil))
+	p.act(first(".tl canvas"), "e.dispatchEvent(new PointerEvent('pointermove', {clientX: 300, clientY: e.getBoundingClientRect().top + 91, pointerType: 'mouse', bubbles: true}))")
 	for _, open := range []string{"[...document.querySelectorAll('.link')].find(b => b.innerText.startsWith('All '))", "document.querySelector('.ev .ico')"} {
-		p.do(chromedp.Evaluate(open+".click()", nil))
+		p.act(open, "e.click()")
 		p.until("a dialog of "+where, "document.querySelector('dialog[open] pre, dialog[open] .ev')", 10*time.Second)
 		p.breathe()
-		p.do(chromedp.Evaluate("document.querySelector('dialog[open] button[aria-label=Close]').click()", nil))
+		p.click("dialog[open] button[aria-label=Close]")
 		p.until("it is closed", "!document.querySelector('dialog[open]')", 5*time.Second)
 	}
 }
@@ -161,7 +162,6 @@ func (p *page) hostileEvents(where string) {
 func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
 	s := start(t)
 	p := browse(t, s)
-	p.until("the console is there", "document.querySelector('main')", 20*time.Second)
 	w := guarded(p)
 	texts := hostileTexts(100)
 	names := s.hostile(t, texts)
@@ -173,8 +173,8 @@ func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
 		pages = append(pages, "cameras/"+url.PathEscape(texts[i]), url.PathEscape(texts[i+1]))
 	}
 	for _, where := range pages {
-		p.do(chromedp.Navigate("http://" + s.http + "/#/" + where))
-		p.until(where+" is drawn", "document.querySelector('main') && !document.querySelector('main[aria-busy=true]')", 20*time.Second)
+		p.open(where)
+		p.drawn()
 		p.breathe()
 		if strings.HasPrefix(where, "cameras/cam") {
 			p.hostileEvents(where)
@@ -191,8 +191,8 @@ func TestHostileTextsDoNotRunInTheConsole(t *testing.T) {
 		t.Error("the last page has no title")
 	}
 	// What is watched for is seen when it happens.
-	p.do(chromedp.Evaluate(`(() => { const e = document.createElement('div'); e.innerHTML = '<img src="x" onerror="alert(1)">'; document.body.append(e);
-		const s = document.createElement('script'); s.textContent = 'alert(2)'; document.body.append(s); setTimeout(() => alert('control'), 0); })()`, nil))
+	p.script(`(() => { const e = document.createElement('div'); e.innerHTML = '<img src="x" onerror="alert(1)">'; document.body.append(e);
+		const s = document.createElement('script'); s.textContent = 'alert(2)'; document.body.append(s); setTimeout(() => alert('control'), 0); })()`)
 	var seen []string
 	s.until("the control shows", 10*time.Second, func() error {
 		seen = append(seen, w.take()...)

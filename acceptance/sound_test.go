@@ -103,21 +103,20 @@ func TestBrowserHearsG711(t *testing.T) {
 	recorded(s, "lobby", 1)
 	const video = "document.querySelector('.player video')"
 	silent := "/no sound/.test(document.querySelector('.player').innerText)"
-	p.do(chromedp.Navigate("http://" + s.http + "/#/cameras/lobby"))
+	p.open("cameras/lobby")
 	p.until("the live player decodes sound", video+"?.webkitAudioDecodedByteCount > 8000", 30*time.Second)
-	p.do(chromedp.Click(`.player ~ * [aria-label="Sound on"], [aria-label="Sound on"]`, chromedp.ByQuery))
+	p.click(`[aria-label="Sound on"]`)
 	// What comes out of the element is louder than nothing.
-	p.do(chromedp.Evaluate(`(() => {
+	p.script(`(() => {
 	  const c = new AudioContext(); const a = c.createAnalyser();
-	  c.createMediaElementSource(`+video+`).connect(a); a.connect(c.destination); c.resume();
+	  c.createMediaElementSource(` + video + `).connect(a); a.connect(c.destination); c.resume();
 	  window.loudness = () => { const b = new Float32Array(a.fftSize); a.getFloatTimeDomainData(b); return Math.hypot(...b) / Math.sqrt(b.length); };
-	})()`, nil))
+	})()`)
 	p.until("the live sound is loud", "!"+video+".muted && window.loudness() > 0.1", 20*time.Second)
 	p.shot("sound-live")
 
 	recorded(s, "lobby", 8)
-	p.do(chromedp.KeyEvent("j"))
-	p.until("the player shows a recording", "/recorded/.test("+video+".getAttribute('aria-label'))", 10*time.Second)
+	p.back()
 	p.until("the recording is loud", video+".webkitAudioDecodedByteCount > 8000 && !"+video+".paused && window.loudness() > 0.1", 20*time.Second)
 	if p.eval(silent) != "false" {
 		t.Errorf("the page says that there is no sound: %s", p.eval("document.querySelector('.player').innerText"))
@@ -125,15 +124,16 @@ func TestBrowserHearsG711(t *testing.T) {
 
 	// A clip that is opened by itself is heard too.
 	h := s.fragments("lobby")
-	p.do(chromedp.Evaluate(fmt.Sprintf(`(() => { const v = document.createElement('video'); v.id = 'clip'; v.src = '/v1/streams/lobby/clip.mp4?start=%d&end=%d'; v.muted = true; document.body.append(v); v.play(); })()`,
-		h[0].Start.UnixMicro(), h[1].End.UnixMicro()), nil))
+	p.script(fmt.Sprintf(`(() => { const v = document.createElement('video'); v.id = 'clip'; v.src = '/v1/streams/lobby/clip.mp4?start=%d&end=%d'; v.muted = true; document.body.append(v); v.play(); })()`,
+		h[0].Start.UnixMicro(), h[1].End.UnixMicro()))
 	p.until("a clip decodes sound", "document.querySelector('#clip').webkitAudioDecodedByteCount > 8000 && document.querySelector('#clip').webkitDecodedFrameCount > 10", 20*time.Second)
 
 	// A browser without FLAC shows pictures, and says what is missing.
 	p.do(chromedp.ActionFunc(func(ctx context.Context) error {
 		_, err := cdp.AddScriptToEvaluateOnNewDocument(`(() => { const may = MediaSource.isTypeSupported; MediaSource.isTypeSupported = (m) => !/flac/i.test(m) && may.call(MediaSource, m); })()`).Do(ctx)
 		return err
-	}), chromedp.Reload())
+	}))
+	p.reload()
 	p.until("pictures without sound", video+"?.webkitDecodedFrameCount > 10 && "+silent, 30*time.Second)
 	if n := p.eval(video + ".webkitAudioDecodedByteCount"); n != "0" {
 		t.Errorf("%s bytes of sound were decoded", n)
