@@ -7,7 +7,7 @@ RUN go mod download
 COPY . .
 ARG VERSION=devel
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/penstock ./cmd/penstock \
- && mkdir -m 700 /out/data
+ && mkdir /out/root && mkdir -m 700 /out/root/data
 
 FROM scratch
 ARG VERSION=devel
@@ -17,7 +17,8 @@ LABEL org.opencontainers.image.title="Penstock" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/penstock /penstock
-COPY --from=build --chown=65532:65532 /out/data /data
+# As part of a tree, so that every builder keeps its mode.
+COPY --from=build --chown=65532:65532 /out/root/ /
 USER 65532:65532
 VOLUME /data
 # RTSPS opens once a certificate is configured.
