@@ -20,7 +20,7 @@ func (e *examination) settings(context.Context) {
 		e.fail("settings", e.Settings.Error(), "mend it; `penstock config print` shows every setting, docs/penstock.yaml explains them")
 		return
 	}
-	e.ok("settings", "can be")
+	e.ok("settings", "without a mistake")
 }
 
 // Files that a server has open: some of its own, and for each camera a connection or two
