@@ -40,7 +40,7 @@ func rootCommand(t *terminal) *cobra.Command {
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	t.bind(root)
-	root.AddCommand(serveCommand(t), doctorCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), contextCommand(t),
+	root.AddCommand(serveCommand(t), doctorCommand(t), benchCommand(t), keyCommand(t), passwordCommand(t), linkCommand(t), contextCommand(t),
 		streamCommand(t), eventCommand(t), cameraCommand(t), watchCommand(t), snapshotCommand(t), clipCommand(t), talkCommand(t), dataCommand(t), consumerCommand(t), agentCommand(t),
 		verifyCommand(t), reindexCommand(t), authCommand(t), auditCommand(t), configCommand(t), healthCommand(t), versionCommand(t))
 	group(root)

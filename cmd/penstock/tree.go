@@ -42,7 +42,7 @@ func strict(root *cobra.Command) {
 // group orders the commands of root under headings; what is under none is for the rest.
 func group(root *cobra.Command) {
 	for _, g := range []struct{ title, commands string }{
-		{"The server:", "serve doctor health config verify reindex"},
+		{"The server:", "serve doctor bench health config verify reindex"},
 		{"Video:", "camera stream event watch snapshot clip talk"},
 		{"Data records:", "data consumer agent"},
 		{"Who may do what:", "key password link auth audit"},

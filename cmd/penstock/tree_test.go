@@ -106,6 +106,7 @@ func without(dir, key string) []printed {
 		{[]string{"config", "print"}, "penstock-data", false},
 		{[]string{"verify", dir}, "", true},
 		{[]string{"reindex", dir}, "", true},
+		{[]string{"bench", "record", "--data", dir, "--duration", "100ms"}, bound, false},
 	}
 }
 
@@ -135,6 +136,7 @@ func with(t *testing.T) []printed {
 		{[]string{"audit", "ls"}, "20.*Z", true},
 		{[]string{"data", "info", "data-FORMAT"}, "data-name", false},
 		{[]string{"consumer", "ls", "data-FORMAT"}, "", true},
+		{[]string{"bench", "put", "--duration", "100ms", "--conns", "1", "--batch", "2"}, bound, false},
 	}
 }
 
@@ -176,6 +178,7 @@ func TestEveryCommandHasEveryFormat(t *testing.T) {
 	for name := range leaves(t) {
 		switch name {
 		case "camera find", "camera test", "data tail", "watch", "doctor": // as things happen
+		case "bench ingest", "bench watch": // their tests look at all formats
 		case "serve", "agent": // a greeting and a log
 		case "stream rm", "event rm", "camera set", "camera rm", "data rm", "key rm", "context add", "context use", "context rm", "password set", "config check", "health", "consumer reset":
 		default:

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"penstock/internal/quantity"
@@ -74,3 +77,45 @@ func (b *bytesize) String() string {
 
 // Type is what help calls it.
 func (b *bytesize) Type() string { return "size" }
+
+// bitrate is a flag that holds bits a second: 3Mbit, 800kbit.
+type bitrate int
+
+// Set refuses what is no rate.
+func (b *bitrate) Set(s string) error {
+	number, factor := strings.ToLower(strings.TrimSpace(s)), 1.0
+	for _, tail := range []string{"/s", "bps", "bit"} {
+		number = strings.TrimSuffix(number, tail)
+	}
+	if n := len(number) - 1; n > 0 {
+		if f, ok := map[byte]float64{'k': 1e3, 'm': 1e6, 'g': 1e9}[number[n]]; ok {
+			number, factor = strings.TrimSpace(number[:n]), f
+		}
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || v*factor < bitrateLeast || v*factor > bitrateMost {
+		return fmt.Errorf("bit rate %q: write it as 3Mbit or 800kbit, from 16kbit to 100Mbit", s)
+	}
+	*b = bitrate(v * factor)
+	return nil
+}
+
+// Bounds of a bit rate: below it no camera sends pictures, above it none does yet.
+const (
+	bitrateLeast = 16_000
+	bitrateMost  = 100_000_000
+)
+
+// String is the rate for people.
+func (b *bitrate) String() string {
+	switch {
+	case *b >= 1_000_000:
+		return strconv.FormatFloat(float64(*b)/1e6, 'g', 4, 64) + "Mbit"
+	case *b >= 1000:
+		return strconv.FormatFloat(float64(*b)/1e3, 'g', 4, 64) + "kbit"
+	}
+	return strconv.Itoa(int(*b)) + "bit"
+}
+
+// Type is what help calls it.
+func (b *bitrate) Type() string { return "rate" }

@@ -244,30 +244,40 @@ func (c *client) admit(ctx context.Context, name, ttl string) (a addresses, err 
 	}
 	query := "?token=" + url.QueryEscape(got.Token)
 	a = addresses{HLS: c.server + streamPath(name, "/live.m3u8") + query, token: got.Token, expires: got.Expires}
+	at, guessed, err := c.rtspAddress(ctx)
+	if err != nil || at == "" {
+		return a, err
+	}
+	a.RTSP, a.guessed = "rtsp://"+at+"/"+url.PathEscape(name)+query, guessed
+	return a, nil
+}
+
+// rtspAddress is the server's host and port of RTSP; "": it is switched off there. The port
+// is guessed when the key may not ask for it.
+func (c *client) rtspAddress(ctx context.Context) (address string, guessed bool, err error) {
 	var system struct{ RTSP string }
 	err = c.call(ctx, http.MethodGet, "/v1/system", nil, nil, &system)
 	if fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
 		_, port, err := net.SplitHostPort(defaults().RTSP)
 		if err != nil {
-			return a, err
+			return "", false, err
 		}
-		system.RTSP, a.guessed = net.JoinHostPort("", port), true
+		system.RTSP, guessed = net.JoinHostPort("", port), true
 	} else if err != nil {
-		return a, err
+		return "", false, err
 	}
 	if system.RTSP == "" {
-		return a, nil
+		return "", false, nil
 	}
 	at, err := url.Parse(c.server)
 	if err != nil {
-		return a, err
+		return "", false, err
 	}
 	_, port, err := net.SplitHostPort(system.RTSP)
 	if err != nil {
-		return a, err
+		return "", false, err
 	}
-	a.RTSP = "rtsp://" + net.JoinHostPort(at.Hostname(), port) + "/" + url.PathEscape(name) + query
-	return a, nil
+	return net.JoinHostPort(at.Hostname(), port), guessed, nil
 }
 
 // withdraw takes the token back.

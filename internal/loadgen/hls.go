@@ -54,7 +54,7 @@ func (v Viewer) PlayHLS(ctx context.Context, path string, seen func(Arrival) boo
 	}
 	for {
 		for _, m := range list.media[newest:] {
-			if err := p.fetch(ctx, at, m.uri, Arrival{Media: true, Key: m.key, Made: m.made()}); err != nil || p.done {
+			if err := p.fetch(ctx, at, m.uri, Arrival{Media: true, Key: m.key, Made: m.at}); err != nil || p.done {
 				return err
 			}
 		}
@@ -161,10 +161,8 @@ func (p *player) get(ctx context.Context, at *url.URL) (string, *url.URL, error)
 type piece struct {
 	uri string
 	key bool
-	end time.Time // zero: the playlist tells no time
+	at  time.Time // of its first picture; zero: the playlist tells no time
 }
-
-func (m piece) made() Stamp { return Stamp{m.end} }
 
 // playlist is what a player takes of one.
 type playlist struct {
@@ -211,15 +209,15 @@ func parsePlaylist(text string) (l playlist) {
 			at, _ = time.Parse(time.RFC3339Nano, value)
 		case tag == "#EXT-X-PART":
 			parts++
-			at = later(at, seconds(attribute(value, "DURATION")))
 			l.media = append(l.media, piece{attribute(value, "URI"), attribute(value, "INDEPENDENT") == "YES", at})
+			at = later(at, seconds(attribute(value, "DURATION")))
 		case tag == "#EXTINF":
 			duration = seconds(strings.TrimRight(value, ","))
 		case line != "" && line[0] != '#':
 			l.nextSegment++
 			if parts == 0 {
-				at = later(at, duration)
 				l.media = append(l.media, piece{line, true, at})
+				at = later(at, duration)
 			}
 			parts = 0
 		}

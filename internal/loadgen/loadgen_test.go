@@ -28,7 +28,7 @@ func TestAPlaylistOfPartsIsReadLikeAPlayerDoes(t *testing.T) {
 		"#EXT-X-PART:DURATION=0.4,URI=\"live/8.1.m4s\"\n#EXTINF:0.8,\nlive/8.m4s\n" +
 		"#EXT-X-PROGRAM-DATE-TIME:2026-03-01T10:00:02.800Z\n#EXT-X-PART:DURATION=0.4,URI=\"live/9.0.m4s\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"live/9.1.m4s\"\n")
 	at := func(ms int) time.Time { return time.Date(2026, 3, 1, 10, 0, 0, ms*1e6, time.UTC) }
-	want := []piece{{"live/7.m4s", true, at(2000)}, {"live/8.0.m4s", true, at(2400)}, {"live/8.1.m4s", false, at(2800)}, {"live/9.0.m4s", false, at(3200)}}
+	want := []piece{{"live/7.m4s", true, at(0)}, {"live/8.0.m4s", true, at(2000)}, {"live/8.1.m4s", false, at(2400)}, {"live/9.0.m4s", false, at(2800)}}
 	if fmt.Sprint(l.media) != fmt.Sprint(want) || l.init != "live/init-1.mp4" || l.nextSegment != 9 || l.nextPart != 1 || l.newestKey() != 1 {
 		t.Errorf("it reads %+v", l)
 	}
@@ -85,7 +85,7 @@ func TestPutsAreCountedAndARefusedCallerIsAnError(t *testing.T) {
 			t.Errorf("it sent %+v, %v", in, err)
 		}
 		if refuse.Load() {
-			w.WriteHeader(http.StatusForbidden)
+			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, `{"__type":"AccessDeniedException","message":"no"}`)
 			return
 		}

@@ -179,8 +179,9 @@ func (e *Endpoint) Window(ctx context.Context, d time.Duration, n int, edge func
 		from, err = ReadProcess(e.PID)
 	}
 	Sleep(ctx, time.Until(stop))
-	r := &Tally{Seconds: time.Since(began).Seconds()}
-	r.Generator, busy = (OwnCPU()-own)/r.Seconds, MachineCPU()-busy
+	took := max(time.Since(began).Seconds(), 1e-3)
+	r := &Tally{Seconds: d.Seconds()} // what is counted lies between start and stop, however late this woke
+	r.Generator, busy = (OwnCPU()-own)/took, MachineCPU()-busy
 	if e.PID != 0 && err == nil {
 		to, err = ReadProcess(e.PID)
 	}
@@ -192,7 +193,7 @@ func (e *Endpoint) Window(ctx context.Context, d time.Duration, n int, edge func
 		return nil, err
 	}
 	r.CPU, r.RSS, r.Peak = (to.CPU - from.CPU).Seconds(), float64(to.RSS)/1e6, float64(to.Peak)/1e6
-	r.Others = max(0, (busy-r.CPU)/r.Seconds-r.Generator)
+	r.Others = max(0, (busy-r.CPU)/took-r.Generator)
 	for i := range runs {
 		r.add(&runs[i])
 	}
@@ -227,8 +228,10 @@ func (e *Endpoint) Put(ctx context.Context, stream string, l PutLoad, d time.Dur
 			if err != nil {
 				return fmt.Errorf("%s: %w", l, err)
 			}
-			if status == http.StatusForbidden || status == http.StatusUnauthorized {
-				return refusal(l.Op(), status, c.Answer)
+			if status != http.StatusOK {
+				if refused := refusal(l.Op(), status, c.Answer); refused.final() {
+					return refused
+				}
 			}
 			if now.Before(start) || now.After(stop) {
 				continue

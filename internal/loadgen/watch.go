@@ -18,14 +18,11 @@ import (
 
 // Arrival is media that a viewer has in hand.
 type Arrival struct {
-	Key   bool  // it begins with, or is the rest of, a key frame: a decoder can start here
-	Bytes int   // that came since the one before, all of the protocol included
-	Media bool  // false: only words, such as a playlist
-	Made  Stamp // when its newest sample came to the server, or was made
+	Key   bool      // it begins with, or is the rest of, a key frame: a decoder can start here
+	Bytes int       // that came since the one before
+	Media bool      // false: only words, such as a playlist
+	Made  time.Time // when its first picture was made, or came to the server; zero: it does not tell
 }
-
-// Stamp is a time that the server told; the zero value: it told none.
-type Stamp struct{ time.Time }
 
 // Viewer is how to get at a server's live streams. It may be used by many viewers at once.
 type Viewer struct {
@@ -149,11 +146,11 @@ func (c *packets) report(b []byte) {
 	c.at = binary.BigEndian.Uint32(b[16:])
 }
 
-func (c *packets) when(timestamp uint32) Stamp {
+func (c *packets) when(timestamp uint32) time.Time {
 	if c.told.IsZero() {
-		return Stamp{}
+		return time.Time{}
 	}
-	return Stamp{c.told.Add(time.Duration(int32(timestamp-c.at)) * time.Second / time.Duration(c.clock))}
+	return c.told.Add(time.Duration(int32(timestamp-c.at)) * time.Second / time.Duration(c.clock))
 }
 
 // PlaySocket watches stream over a WebSocket until seen says that it is enough, or ctx ends,
@@ -184,7 +181,7 @@ func (v Viewer) PlaySocket(ctx context.Context, stream string, seen func(Arrival
 		// A kind, flags, an id and microseconds (package playback/live).
 		if kind == websocket.BinaryMessage && len(b) >= 12 && b[0] == 2 {
 			a.Media, a.Key = true, b[1]&1 == 1
-			a.Made = Stamp{time.UnixMicro(int64(binary.BigEndian.Uint64(b[4:])))}
+			a.Made = time.UnixMicro(int64(binary.BigEndian.Uint64(b[4:])))
 		}
 		if !seen(a) {
 			return nil

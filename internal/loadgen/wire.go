@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -156,6 +157,19 @@ type Refusal struct {
 // Error says what was asked and what was answered.
 func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", r.Op, r.Status, r.Code, r.Message)
+}
+
+// final reports whether the same call can never succeed; else it was too much at once.
+func (r *Refusal) final() bool {
+	if r.Status >= http.StatusInternalServerError || r.Status == http.StatusTooManyRequests {
+		return false
+	}
+	for _, word := range []string{"ThroughputExceeded", "LimitExceeded", "Throttl"} {
+		if strings.Contains(r.Code, word) {
+			return false
+		}
+	}
+	return true
 }
 
 // refusal reads an answer that is not 200.
