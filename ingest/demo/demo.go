@@ -91,7 +91,7 @@ func (c *Camera) frames(ctx context.Context, cam *testcam.Camera, s *streams.Ses
 			due = begin.Add(time.Duration(n) * time.Second / testcam.FPS)
 		}
 		if !c.wait(ctx, due.Sub(c.Clock.Now())) {
-			return nil
+			return ctx.Err() // the server ends, not the camera: the timeline says so
 		}
 		select {
 		case <-s.Done():
