@@ -93,7 +93,11 @@ func (a *Authority) Media(ctx context.Context, token, remote string) (Principal,
 	p, err := a.readMedia(token)
 	if err != nil {
 		a.gauges.failed("media")
-		return Principal{}, fault.Wrap(fault.Unauthentic, "check media token", "", err)
+		refused := &fault.Error{Kind: fault.Unauthentic, Op: "check media token", Err: err, Hint: "make a new one with POST /v1/streams/NAME/token"}
+		if strings.HasPrefix(token, prefixBearer) {
+			refused.Hint = "a key's token belongs in the header `Authorization: Bearer`; for an address make one with POST /v1/streams/NAME/token"
+		}
+		return Principal{}, refused
 	}
 	proved(ctx)
 	return p, nil

@@ -99,6 +99,15 @@ func TestAMediaTokenCannotBeAltered(t *testing.T) {
 	}
 }
 
+func TestAKeysTokenInAnAddressIsToldWhereItBelongs(t *testing.T) {
+	r := newRig(t)
+	for token, want := range map[string]string{"pst_abc": "Authorization: Bearer", "psm_abc": "POST /v1/streams/NAME/token"} {
+		if _, err := r.a.Media(t.Context(), token, remote); !fault.Is(err, fault.Unauthentic) || !strings.Contains(fault.HintOf(err), want) || strings.Contains(err.Error(), token) {
+			t.Errorf("%s: %v, %q", token, err, fault.HintOf(err))
+		}
+	}
+}
+
 func TestARevokedMediaTokenIsRefusedAndEndsWhatItHolds(t *testing.T) {
 	r := newRig(t)
 	_, p := r.key(NewKey{Role: RoleViewer})
