@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	askPatience = 3 * time.Second
-	answerLimit = 4 << 20 // of a server, whose description is the longest answer
+	askPatience = 15 * time.Second // a port where nobody is refuses at once
+	answerLimit = 4 << 20          // of a server, whose description is the longest answer
 )
 
 // server asks whether Penstock runs here already.
