@@ -148,6 +148,11 @@ func (p *page) told(s *server) {
 	s.event("demo", object{"kind": "person", "label": "at the door", "start": "-5s", "end": "-3s"})
 	p.until("what others found", "/at the door[^|]*person/s.test("+listed+")", 10*time.Second)
 	p.until("that it is said aloud", "[...document.querySelectorAll('[role=status]')].some(e => /new event.*: at the door/i.test(e.textContent))", 10*time.Second)
+	// So it is when an answer about the timeline has it a moment before the server tells of it, but once.
+	if n := p.await(`import('/js/events.js').then(({Events, readEvent}) => { const at = new Date().toISOString(), e = {id: 'x', kind: 'person', start: at, end: at}, all = new Events('x');
+		all.began -= 60e3; all.feed([e], 0, Date.now() + 1000, Date.now(), true); return all.mark(readEvent(e)) + 2 * all.mark(readEvent(e)); })`); n != 1 {
+		p.t.Errorf("an event that is known and then told of: %b", n)
+	}
 	e := s.one("demo", "what was found", func(e happening) bool { return e.Label == "at the door" })
 	// Under the pointer it says what it is: the timeline shows ten minutes, up to a little after now.
 	p.until("its words under the pointer", fmt.Sprintf(`(() => { const c = document.querySelector('.tl canvas'), r = c.getBoundingClientRect(), w = 600e3, from = Date.now() + 0.06 * w - w;

@@ -64,6 +64,8 @@ export class Events {
     this.known = new Map();
     this.due = /** @type {any} */ (undefined);
     this.touched = new Map(); // id -> when the server told of it, or of its end
+    this.found = new Map(); // id -> when an answer had it first, of those that came since this began
+    this.began = Date.now();
   }
 
   /** Takes what a timeline answer says of its stretch; asked: when it was asked for. */
@@ -72,18 +74,19 @@ export class Events {
     const older = (id) => (this.touched.get(id) || 0) > asked;
     for (const raw of list) {
       seen.add(raw.id);
+      if (!this.known.has(raw.id) && Date.now() - this.began > 5000) this.found.set(raw.id, Date.now());
       if (!older(raw.id)) this.known.set(raw.id, readEvent(raw));
     }
     for (const [id, e] of this.known) {
       if (whole && !seen.has(id) && !older(id) && e.start < to && (e.start >= from || ends(e) > from)) this.known.delete(id);
     }
-    for (const [id, t] of this.touched) if (t < asked - 60e3) this.touched.delete(id);
+    for (const m of [this.touched, this.found]) for (const [id, t] of m) if (t < asked - 60e3) m.delete(id);
     this.tell();
   }
 
-  /** Takes what the server tells of: an event that is new or changed. */
+  /** Takes what the server tells of: an event that is new or changed. Says whether it is new: an answer may have had it a moment before. */
   mark(e) {
-    const fresh = !this.known.has(e.id);
+    const fresh = !this.known.has(e.id) || (!this.touched.has(e.id) && Date.now() - (this.found.get(e.id) || 0) < 10e3);
     this.touched.set(e.id, Date.now());
     this.known.set(e.id, e);
     this.soon();
