@@ -60,6 +60,10 @@ func incompleteHeader(r *http.Request, header string) *Error {
 	if b.Len() == 0 {
 		return nil
 	}
+	// What AWS says back is a signature at most. Here clients have tokens too, and print errors.
+	if scheme, _, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Basic") {
+		header = scheme + " ***"
+	}
 	return &Error{Type: "IncompleteSignatureException", Message: b.String() + "Authorization=" + header}
 }
 
