@@ -158,11 +158,9 @@ func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 	for i := range points {
 		seed := rng.Uint64()
 		t.Run(fmt.Sprintf("%d", i), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { cutAndCheck(t, seed) })
 		})
-		if t.Failed() {
-			return
-		}
 	}
 }
 
@@ -379,6 +377,7 @@ func TestAFailedSyncIsWrittenAgainElsewhere(t *testing.T) {
 }
 
 func TestAFullDiskDropsTheOldest(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fsys := crashfs.New(crashfs.Config{Capacity: 3 << 20})
 		r := newRig(t, fsys, func(c *Config) {

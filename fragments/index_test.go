@@ -101,6 +101,7 @@ func collect(t testing.TB, l *Log, r Range) []Head {
 }
 
 func TestPackingChangesNoAnswer(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	bucket := mem.New(mem.Config{})
 	start := time.Date(2026, 1, 20, 10, 30, 0, 0, time.UTC)
@@ -188,6 +189,7 @@ func readAll(ctx context.Context, b storage.Bucket, key string) ([]byte, error) 
 }
 
 func TestRetentionHidesAtOnceAndNeverGivesBack(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	bucket := mem.New(mem.Config{})
 	start := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)

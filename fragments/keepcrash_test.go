@@ -90,11 +90,9 @@ func TestAPowerCutTakesNothingThatIsKept(t *testing.T) {
 	for i := range points {
 		seed := rng.Uint64()
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { cutAndCheckKept(t, seed) })
 		})
-		if t.Failed() {
-			return
-		}
 	}
 }
 
@@ -141,6 +139,7 @@ func cutAndCheckKept(t *testing.T, seed uint64) {
 }
 
 func TestAFullDiskTakesNothingThatIsKept(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fsys := crashfs.New(crashfs.Config{Capacity: 3 << 20})
 		r := newRig(t, fsys, func(c *Config) {
@@ -244,6 +243,7 @@ func TestAFullDiskTakesNothingThatIsKept(t *testing.T) {
 // Readers see all that is kept at every moment of sweeps that move it, and nothing that
 // was let go.
 func TestReadersNeverMissWhatIsKept(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	fsys := crashfs.New(crashfs.Config{})
 	r := newRig(t, fsys, func(c *Config) {

@@ -308,6 +308,7 @@ func keepWorlds(def int) int {
 func TestWhatIsKeptOutlivesRetentionAndNothingComesBack(t *testing.T) {
 	for seed := range keepWorlds(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			w := newKeepWorld(t, uint64(seed))
 			w.append(30)
 			for step := range 70 {
@@ -329,6 +330,7 @@ func TestWhatIsKeptOutlivesRetentionAndNothingComesBack(t *testing.T) {
 func TestAKeepBringsNothingBack(t *testing.T) {
 	for seed := range keepWorlds(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			w := newKeepWorld(t, uint64(seed))
 			w.append(30)
 			for range 60 {
