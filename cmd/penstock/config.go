@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -183,10 +184,21 @@ func parseConfig(c *config, r io.Reader) error {
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
-	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return err
+	err = d.Decode(c)
+	var wrong *yaml.TypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case errors.As(err, &wrong):
+		// The decoder names types of Go, which nobody can look up.
+		unknown := regexp.MustCompile(`(?s)field (\S+) not found in type .*`)
+		said := make([]string, len(wrong.Errors))
+		for i, e := range wrong.Errors {
+			said[i] = unknown.ReplaceAllString(e, "no setting is called $1")
+		}
+		return errors.New(strings.Join(said, "; "))
 	}
-	return nil
+	return err
 }
 
 // overlay takes the secret from the variable name, or from the file that name_FILE names,

@@ -201,6 +201,12 @@ func verifyCommand(t *terminal) *cobra.Command {
 	return cmd
 }
 
+// damaged says what verify found, and what to do about it.
+func damaged(dir, format string, args ...any) error {
+	return (&fault.Error{Err: fmt.Errorf(format, args...)}).WithHint(
+		"penstock verify --repair " + dir + " hides what cannot be read; a copy of the files from a backup brings it back")
+}
+
 func reindexCommand(t *terminal) *cobra.Command {
 	return &cobra.Command{Use: "reindex DIR", Short: "Rebuild the index of a data directory from its chunks and segments", Args: cobra.ExactArgs(1), Example: "  penstock reindex /var/lib/penstock", RunE: func(cmd *cobra.Command, args []string) error {
 		return t.inspect(cmd.Context(), args[0], func(c stored, heard func(fragments.Finding)) (fragments.Report, error) {
@@ -257,11 +263,11 @@ func (t *terminal) inspect(ctx context.Context, dir string, video func(stored, f
 	t.say("%d data streams, %d segments, %d records, %s", kept.Streams, kept.Segments, kept.Records, quantity.Bytes(kept.Bytes))
 	switch {
 	case sum.Damaged > 0 && kept.Damaged > 0:
-		return partly{fmt.Errorf("%d of %d chunks are damaged, and so are data records in %d places; the rest can be read", sum.Damaged, sum.Chunks, kept.Damaged)}
+		return partly{damaged(dir, "%d of %d chunks are damaged, and so are data records in %d places; the rest can be read", sum.Damaged, sum.Chunks, kept.Damaged)}
 	case sum.Damaged > 0:
-		return partly{fmt.Errorf("%d of %d chunks are damaged; what they hold is hidden, the rest can be read", sum.Damaged, sum.Chunks)}
+		return partly{damaged(dir, "%d of %d chunks are damaged; what they hold is hidden, the rest can be read", sum.Damaged, sum.Chunks)}
 	case kept.Damaged > 0:
-		return partly{fmt.Errorf("data records are damaged in %d places; the rest can be read", kept.Damaged)}
+		return partly{damaged(dir, "data records are damaged in %d places; the rest can be read", kept.Damaged)}
 	case broken > 0:
 		return partly{brokenAudits(broken)}
 	}

@@ -33,7 +33,8 @@ func TestTheLockOfAProcessThatIsGoingIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestAFolderOfSomebodyElseIsExplained: what the system refuses is no matter of keys.
+// TestAFolderOfSomebodyElseIsExplained: what the system refuses is no matter of keys, and
+// what is damaged has a command of its own.
 func TestAFolderOfSomebodyElseIsExplained(t *testing.T) {
 	refused := func(err error) error { return &os.PathError{Op: "open", Path: "/data/LOCK", Err: err} }
 	for _, c := range []struct {
@@ -45,6 +46,7 @@ func TestAFolderOfSomebodyElseIsExplained(t *testing.T) {
 		{explainDir("lock data directory", "/data", refused(syscall.EROFS)), exitFailed, "try: mount it for writing, or name another folder with --data DIR"},
 		{explainDir("lock data directory", "/data", refused(syscall.EIO)), exitFailed, "try: penstock doctor"},
 		{fmt.Errorf("read master key: %w", refused(syscall.EACCES)), exitDenied, fmt.Sprintf("try: let the user that runs this (uid %d) use /data/LOCK", os.Getuid())},
+		{partly{damaged("/data", "%d chunks are damaged", 1)}, exitPartly, "try: penstock verify --repair /data"},
 		{fault.New(fault.Denied, "list streams", "", "no"), exitDenied, "try: use a key that may"},
 	} {
 		var errs bytes.Buffer
