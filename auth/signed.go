@@ -27,12 +27,13 @@ func (a *Authority) Signed(ctx context.Context, r *http.Request, body []byte, re
 
 // SignedIn is Signed, with the region that the request is signed for.
 func (a *Authority) SignedIn(ctx context.Context, r *http.Request, body []byte, remote string) (p Principal, region string, err error) {
-	s, k, err := a.signer(ctx, r)
+	var s sigv4.Signature
+	k, err := a.signer(ctx, r, &s)
 	if err != nil {
 		return p, "", err
 	}
 	now := a.config.Clock.Now()
-	if err := a.verify(s, k, s.Payload(body), now); err != nil {
+	if err := a.verify(&s, k, s.Payload(body), now); err != nil {
 		a.gauges.failed("sigv4")
 		return p, "", err
 	}
@@ -41,19 +42,17 @@ func (a *Authority) SignedIn(ctx context.Context, r *http.Request, body []byte, 
 	return k.principal("sigv4"), s.Region, nil
 }
 
-// signer reads the signature of r and finds the key that it names.
-func (a *Authority) signer(ctx context.Context, r *http.Request) (*sigv4.Signature, *key, error) {
-	s, err := sigv4.Parse(r)
-	if err != nil {
+// signer reads the signature of r into s and finds the key that it names.
+func (a *Authority) signer(ctx context.Context, r *http.Request, s *sigv4.Signature) (*key, error) {
+	if err := s.Read(r); err != nil {
 		a.gauges.failed("sigv4")
-		return nil, nil, err
+		return nil, err
 	}
 	if !slices.Contains(Services(), s.Service) {
 		a.gauges.failed("sigv4")
-		return nil, nil, fault.New(fault.Unauthentic, "check signature", "", "Credential should be scoped to correct service")
+		return nil, fault.New(fault.Unauthentic, "check signature", "", "Credential should be scoped to correct service")
 	}
-	k, err := a.signingKey(ctx, s.AccessKey)
-	return s, k, err
+	return a.signingKey(ctx, s.AccessKey)
 }
 
 // Vouch says of a request whose body is not there yet whether its signature can be good: it
@@ -62,13 +61,14 @@ func (a *Authority) signer(ctx context.Context, r *http.Request) (*sigv4.Signatu
 // as signed, and the signature is good, whatever the body will be; or somebody at remote, an
 // address, has lately signed with that key.
 func (a *Authority) Vouch(ctx context.Context, r *http.Request, remote string) (proved bool, err error) {
-	s, k, err := a.signer(ctx, r)
+	var s sigv4.Signature
+	k, err := a.signer(ctx, r, &s)
 	if err != nil {
 		return false, err
 	}
 	now := a.config.Clock.Now()
 	if payload := s.Declared(); payload != nil {
-		err := a.verify(s, k, payload, now)
+		err := a.verify(&s, k, payload, now)
 		if err == nil || !s.Presigned { // a URL may be signed with the hash of its body, too
 			return err == nil, err
 		}

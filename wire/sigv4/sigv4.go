@@ -88,23 +88,29 @@ func field(r *http.Request, name string) string {
 // Parse reads the signature of r. It keeps r, whose body is not touched, for Verify.
 // What cannot be read is fault.Invalid (AWS: IncompleteSignature).
 func Parse(r *http.Request) (*Signature, error) {
-	s, err := parse(r)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "read signature", "", err)
+	s := new(Signature)
+	if err := s.Read(r); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func parse(r *http.Request) (*Signature, error) {
-	s := &Signature{request: r}
+// Read is Parse into s, which costs no memory where s need not outlive the call.
+func (s *Signature) Read(r *http.Request) error {
+	*s = Signature{request: r}
+	return fault.Wrap(fault.Invalid, "read signature", "", s.parse())
+}
+
+func (s *Signature) parse() error {
+	r := s.request
 	if len(r.URL.RawQuery) > queryMax {
-		return nil, fmt.Errorf("the query is longer than %d bytes", queryMax)
+		return fmt.Errorf("the query is longer than %d bytes", queryMax)
 	}
 	var credential, signed, date string
 	if header := field(r, "Authorization"); strings.HasPrefix(header, algorithm) {
 		f, err := authorization(header)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		credential, signed, s.signature = f.credential, f.signed, f.signature
 		if date = field(r, "X-Amz-Date"); date == "" {
@@ -116,27 +122,27 @@ func parse(r *http.Request) (*Signature, error) {
 	} else {
 		q, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			return nil, errors.New("the query cannot be read")
+			return errors.New("the query cannot be read")
 		}
 		if q.Get("X-Amz-Algorithm") != algorithm {
-			return nil, errors.New("X-Amz-Algorithm is not " + algorithm)
+			return errors.New("X-Amz-Algorithm is not " + algorithm)
 		}
 		credential, signed, s.signature, date = q.Get("X-Amz-Credential"), q.Get("X-Amz-SignedHeaders"), q.Get("X-Amz-Signature"), q.Get("X-Amz-Date")
 		s.Token, s.Presigned = q.Get("X-Amz-Security-Token"), true
 		n, err := strconv.Atoi(q.Get("X-Amz-Expires"))
 		if s.Expires = time.Duration(n) * time.Second; err != nil || n < 1 || n > int(expiresMax/time.Second) {
-			return nil, errors.New("X-Amz-Expires is not 1 to 604800")
+			return errors.New("X-Amz-Expires is not 1 to 604800")
 		}
 	}
 	if err := s.scope(credential); err != nil {
-		return nil, err
+		return err
 	}
 	var err error
-	if s.Date, err = time.Parse(timeFormat, date); err != nil {
-		return nil, errors.New("X-Amz-Date is missing or not like 20060102T150405Z")
+	if s.Date, err = parseDate(date); err != nil {
+		return errors.New("X-Amz-Date is missing or not like 20060102T150405Z")
 	}
 	if len(date) < len(s.Day) || s.Day != date[:len("20060102")] {
-		return nil, errors.New("the date of the credential is not that of X-Amz-Date")
+		return errors.New("the date of the credential is not that of X-Amz-Date")
 	}
 	if len(date) == len(timeFormat) { // and so without fractions of a second
 		s.date = date
@@ -144,7 +150,34 @@ func parse(r *http.Request) (*Signature, error) {
 		s.date = s.Date.UTC().Format(timeFormat)
 	}
 	s.PayloadHash = field(r, "X-Amz-Content-Sha256")
-	return s, s.setSigned(signed)
+	return s.setSigned(signed)
+}
+
+// parseDate is time.Parse of timeFormat, which finds out anew each time what a layout means
+// and so takes as long as the digest of a small body. What is not plain is left to it.
+func parseDate(s string) (time.Time, error) {
+	if len(s) != len(timeFormat) || s[8] != 'T' || s[15] != 'Z' {
+		return time.Parse(timeFormat, s)
+	}
+	var parts [6]int // year to second
+	at := 0
+	for i, digits := range [...]int{4, 2, 2, 2, 2, 2} {
+		if i == 3 {
+			at++ // the T
+		}
+		for range digits {
+			c := s[at] - '0'
+			if c > 9 {
+				return time.Parse(timeFormat, s)
+			}
+			parts[i], at = parts[i]*10+int(c), at+1
+		}
+	}
+	t := time.Date(parts[0], time.Month(parts[1]), parts[2], parts[3], parts[4], parts[5], 0, time.UTC)
+	if t.Month() != time.Month(parts[1]) || t.Day() != parts[2] || t.Hour() != parts[3] || t.Minute() != parts[4] || t.Second() != parts[5] {
+		return time.Parse(timeFormat, s) // 31 February: it words what is wrong
+	}
+	return t, nil
 }
 
 // fields are the parts of an Authorization header.
@@ -200,7 +233,7 @@ func (s *Signature) setSigned(list string) error {
 	if strings.Count(list, ";") >= signedMax {
 		return fmt.Errorf("more than %d signed headers", signedMax)
 	}
-	if len(s.signature) != 64 || strings.Trim(s.signature, "0123456789abcdef") != "" {
+	if !isSignature(s.signature) {
 		return errors.New("Signature is not 64 hexadecimal digits")
 	}
 	s.signed = list
@@ -209,13 +242,13 @@ func (s *Signature) setSigned(list string) error {
 	// header; a target would make another call of a URL that was given away for one.
 	musts := [...]string{"x-amz-target", "x-amz-date", "x-amz-content-sha256"}
 	var signs [len(musts)]bool
-	host, sorted, odd := false, true, false
+	host, sorted, odd := false, true, list != strings.ToLower(list)
 	for rest, last, more, first := list, "", true, true; more; first = false {
 		var h string
 		h, rest, more = strings.Cut(rest, ";")
 		host = host || h == "host" || h == authority
 		sorted = sorted && (first || h >= last)
-		odd = odd || h == "" || h != strings.ToLower(h) || !first && h == last
+		odd = odd || h == "" || !first && h == last
 		for i := range musts {
 			signs[i] = signs[i] || h == musts[i]
 		}
@@ -231,11 +264,27 @@ func (s *Signature) setSigned(list string) error {
 		if s.Presigned && must != "x-amz-target" {
 			break
 		}
-		if v := s.values(must); !signs[i] && len(v) > 0 && v[0] != "" {
+		if signs[i] {
+			continue
+		}
+		if v := s.values(must); len(v) > 0 && v[0] != "" {
 			return errors.New(must + " is sent but not signed")
 		}
 	}
 	return nil
+}
+
+// isSignature reports whether s is 64 hexadecimal digits, small ones.
+func isSignature(s string) bool {
+	if len(s) != 64 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // Verify checks the signature with the secret of AccessKey, and the time. payloads are
