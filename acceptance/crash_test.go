@@ -42,6 +42,7 @@ type persistedHead struct {
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	s := start(t)
+	pulse := s.machine()
 	names := recording(t, s, 8)
 	rng := rand.New(rand.NewPCG(11, 20))
 	var ready []time.Duration
@@ -54,7 +55,7 @@ func TestCrash(t *testing.T) {
 		s.kill()
 		begin := time.Now()
 		s.up()
-		ready = append(ready, time.Since(begin))
+		ready = append(ready, pulse.Took(begin))
 		for _, name := range names {
 			s.sameAsBefore(n, name, kept[name])
 		}
