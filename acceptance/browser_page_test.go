@@ -249,7 +249,9 @@ func (p *page) write(selector, text string) {
 	p.t.Helper()
 	for range 5 {
 		p.act(first(selector), "e.focus(); e.select()")
-		p.do(chromedp.KeyEvent(text))
+		for _, letter := range text { // each with its own limit
+			p.key(string(letter))
+		}
 		if p.eval(first(selector)+".value") == text {
 			p.breathe()
 			return
