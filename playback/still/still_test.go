@@ -2,6 +2,7 @@ package still
 
 import (
 	"bytes"
+	"cmp"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func serve(t testing.TB, rig *playtest.Rig, c Config) (http.Handler, *Server) {
 	t.Helper()
 	c.Hub, c.Clock = rig.Hub, rig.Clock
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute) // a machine may be very late
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
