@@ -81,11 +81,14 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// persisted lists the fragments that the server says are durable.
-func (s *server) persisted(name string) []persistedHead {
+// persisted lists the fragments of the last 30 s that the server says are durable.
+func (s *server) persisted(name string) []persistedHead { return s.persistedSince(name, "-30s") }
+
+// persistedSince lists those from an instant on.
+func (s *server) persistedSince(name, start string) []persistedHead {
 	s.t.Helper()
 	var page struct{ Fragments []persistedHead }
-	s.get("/v1/streams/"+name+"/fragments?start=-30s&limit=1000", &page)
+	s.get("/v1/streams/"+name+"/fragments?start="+start+"&limit=1000", &page)
 	var out []persistedHead
 	for _, h := range page.Fragments {
 		if h.Persisted {

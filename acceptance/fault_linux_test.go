@@ -72,7 +72,7 @@ func (s *server) durable(names []string) {
 	s.t.Helper()
 	for _, name := range names {
 		s.until("all of "+name+" is durable up to now", 30*time.Second, func() error {
-			all, kept := s.fragments(name), s.persisted(name)
+			all, kept := s.fragments(name), s.persistedSince(name, "-1h")
 			if len(kept) < len(all)-2 {
 				return fmt.Errorf("%d of %d", len(kept), len(all))
 			}
@@ -99,7 +99,7 @@ func TestAStalledDiskLosesNothing(t *testing.T) {
 	}
 	// The disk did stand still: what is listed is not durable.
 	s.until("three fragments wait for the disk", 5*time.Second, func() error {
-		if all, kept := s.fragments("cam0"), s.persisted("cam0"); len(all)-len(kept) < 3 {
+		if all, kept := s.fragments("cam0"), s.persistedSince("cam0", "-1h"); len(all)-len(kept) < 3 {
 			return fmt.Errorf("%d of %d fragments are durable", len(kept), len(all))
 		}
 		return nil

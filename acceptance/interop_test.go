@@ -322,7 +322,7 @@ func (x *interop) ended() {
 			return errors.New(v.State)
 		}
 		heads := x.s.fragments(x.name)
-		if len(heads) == 0 || len(x.s.persisted(x.name)) != len(heads) {
+		if len(heads) == 0 || len(x.s.persistedSince(x.name, "-1h")) != len(heads) {
 			return fmt.Errorf("%d fragments are listed, not all of them durable", len(heads))
 		}
 		return nil
