@@ -41,6 +41,7 @@ type player struct {
 	outs    map[media.TrackID]*out
 	behind  atomic.Bool // gortsplib's queue was full
 	queued  uint64      // packets given to gortsplib
+	reports reports
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -60,6 +61,11 @@ type out struct {
 	packer packer
 	wait   bool // until the next sync sample
 	inject bool // parameter sets changed: send them before each sync sample
+
+	// For sender reports (RFC 3550 §6.4.1):
+	reported        bool // once, at least
+	ssrc            uint32
+	packets, octets uint32
 }
 
 // newPlayer makes the session of a reader at its first SETUP.
@@ -258,10 +264,14 @@ func (p *player) send(o *out, s media.Sample, server time.Time, pause bool) bool
 			return false
 		}
 		p.queued++
+		o.ssrc = pkt.SSRC // the stream chose it
+		o.packets++
+		o.octets += uint32(len(pkt.Payload))
 		if pause && i%udpBurst == udpBurst-1 {
 			time.Sleep(udpPause)
 		}
 	}
+	p.report(o, s, server)
 	return true
 }
 

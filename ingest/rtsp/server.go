@@ -142,6 +142,8 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadTimeout:    365 * 24 * time.Hour, // silence is ours to time: see interleaved.Conn
 		WriteQueueSize: queue,
 		Listen:         func(string, string) (net.Listener, error) { return s.gate, nil },
+
+		DisableRTCPSenderReports: true, // a player makes its own
 	}
 	if s.udp != nil {
 		s.udp.lend(s.library)
