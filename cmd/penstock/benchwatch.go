@@ -30,7 +30,7 @@ func benchWatch(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{Use: "watch NAME", Short: "Let many viewers watch a live stream, and see how they fare", Args: cobra.ExactArgs(1),
 		Long: "Lets viewers come one after the other to a live stream and stay: how soon each has its first picture, how far it is\n" +
 			"behind live, by the times that the server tells and this machine's clock, and whether anything stalls. Nothing is\n" +
-			"decoded. Over RTSP the delay is not measured.",
+			"decoded.",
 		Example: "  penstock bench watch front-door\n  penstock bench watch demo --viewers 200 --over ws", ValidArgsFunction: b.streamNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return b.run(cmd.Context(), args[0]) }}
 	b.bind(cmd, false)

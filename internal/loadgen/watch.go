@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type Viewer struct {
 }
 
 // PlayRTSP plays over TCP, from a DESCRIBE on, until seen says that it is enough, or ctx
-// ends, which is an error. It does not tell when a picture was made.
+// ends, which is an error.
 func (v Viewer) PlayRTSP(ctx context.Context, path string, seen func(Arrival) bool) error {
 	dial := v.Dial
 	if dial == nil {
@@ -54,7 +55,7 @@ func (v Viewer) PlayRTSP(ctx context.Context, path string, seen func(Arrival) bo
 	if err != nil {
 		return err
 	}
-	control := videoOf(sdp)
+	control, clock := videoOf(sdp)
 	if !strings.HasPrefix(control, "rtsp://") {
 		control = address + "/" + control
 	}
@@ -64,12 +65,12 @@ func (v Viewer) PlayRTSP(ctx context.Context, path string, seen func(Arrival) bo
 	if _, err := c.do("PLAY", address+"/", "Range: npt=0.000-\r\n", ""); err != nil {
 		return err
 	}
-	return c.pictures(seen)
+	return (&packets{talk: c, clock: clock}).read(seen)
 }
 
-// videoOf finds the first video's control address.
-func videoOf(sdp string) (control string) {
-	video := false
+// videoOf finds the first video's control address and clock.
+func videoOf(sdp string) (control string, clock uint32) {
+	clock, video := clockRate, false
 	for line := range strings.Lines(sdp) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "m=") {
@@ -78,24 +79,39 @@ func videoOf(sdp string) (control string) {
 		if v, ok := strings.CutPrefix(line, "a=control:"); ok && video && control == "" {
 			control = v
 		}
+		if _, v, ok := strings.Cut(line, "a=rtpmap:"); ok && video {
+			if parts := strings.Split(v, "/"); len(parts) > 1 {
+				if n, err := strconv.ParseUint(parts[1], 10, 32); err == nil && n > 0 {
+					clock = uint32(n)
+				}
+			}
+		}
 	}
-	return control
+	return control, clock
 }
 
-// pictures reads interleaved RTP of H.264 and hands on whole pictures.
-func (c *talk) pictures(seen func(Arrival) bool) error {
+// packets reads interleaved RTP of H.264, and what sender reports say of its time.
+type packets struct {
+	*talk
+	clock uint32
+	told  time.Time // the instant that a report named
+	at    uint32    // the timestamp that it is of
+}
+
+// read hands on whole pictures.
+func (c *packets) read(seen func(Arrival) bool) error {
 	var head [4]byte
 	buf := make([]byte, 1<<16)
 	size, key := 0, false
 	for {
-		if _, err := io.ReadFull(c.br, head[:]); err != nil {
+		if err := c.frame(&head, buf); err != nil {
 			return err
 		}
 		n := int(binary.BigEndian.Uint16(head[2:]))
-		if _, err := io.ReadFull(c.br, buf[:n]); err != nil {
-			return err
-		}
 		size += 4 + n
+		if head[1] == 1 {
+			c.report(buf[:n])
+		}
 		if head[0] != '$' || head[1] != 0 || n < 14 {
 			continue
 		}
@@ -104,11 +120,37 @@ func (c *talk) pictures(seen func(Arrival) bool) error {
 		if buf[1]&0x80 == 0 {
 			continue
 		}
-		if !seen(Arrival{Key: key, Bytes: size, Media: true}) {
+		if !seen(Arrival{Key: key, Bytes: size, Media: true, Made: c.when(binary.BigEndian.Uint32(buf[4:]))}) {
 			return nil
 		}
 		size, key = 0, false
 	}
+}
+
+func (c *packets) frame(head *[4]byte, buf []byte) error {
+	if _, err := io.ReadFull(c.br, head[:]); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c.br, buf[:binary.BigEndian.Uint16(head[2:])])
+	return err
+}
+
+// report takes the time of a sender report (RFC 3550 §6.4.1).
+func (c *packets) report(b []byte) {
+	const ntpEpoch = 2208988800 // 1970 in the seconds of NTP
+	if len(b) < 20 || b[1] != 200 {
+		return
+	}
+	sec, frac := binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
+	c.told = time.Unix(int64(sec)-ntpEpoch, int64(frac)*1e9>>32)
+	c.at = binary.BigEndian.Uint32(b[16:])
+}
+
+func (c *packets) when(timestamp uint32) time.Time {
+	if c.told.IsZero() {
+		return time.Time{}
+	}
+	return c.told.Add(time.Duration(int32(timestamp-c.at)) * time.Second / time.Duration(c.clock))
 }
 
 // PlaySocket watches stream over a WebSocket until seen says that it is enough, or ctx ends,
