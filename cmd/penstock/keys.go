@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/auth"
+	"penstock/internal/fault"
 )
 
 func keyCommand(t *terminal) *cobra.Command {
@@ -77,6 +78,10 @@ func (l *local) createKey(ctx context.Context, n auth.NewKey) error {
 		return err
 	}
 	k, err := a.CreateKey(ctx, n)
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.Invalid {
+		err = usageError{f.WithHint("penstock key create --help")} // the command line said it
+	}
 	if err := errors.Join(err, done()); err != nil {
 		return err
 	}

@@ -82,6 +82,7 @@ func TestEveryCommandRefusesWhatItDoesNotKnow(t *testing.T) {
 	refuse("event", "set", "x", "y")
 	refuse("camera", "add", "x", "rtsp://x", "--transport", "pigeon")
 	refuse("key", "create", "--ttl", "-1h")
+	refuse("key", "create", "--role", "king", "--data", t.TempDir())
 }
 
 // printed is a command that prints documents, whose formats are all alike.
