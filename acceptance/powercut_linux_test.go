@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -28,9 +29,12 @@ func (s *server) powerCut(n int, v *volume, names []string, p *hosttest.Pulse) {
 	s.t.Helper()
 	kept := map[string][]persistedHead{}
 	for _, name := range names {
-		if kept[name] = s.persisted(name); len(kept[name]) == 0 {
-			s.t.Errorf("cut %d: %s: nothing was durable in the last 30 s", n, name)
-		}
+		s.until(fmt.Sprintf("cut %d: something of %s is durable", n, name), time.Minute, func() error {
+			if kept[name] = s.persisted(name); len(kept[name]) == 0 {
+				return errors.New("nothing of the last 30 s is")
+			}
+			return nil
+		})
 	}
 	cut := time.Now()
 	v.cut()
