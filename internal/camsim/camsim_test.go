@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aler9/gortsplib/pkg/mpeg4audio"
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
@@ -129,6 +130,39 @@ func (r *recorder) OnRecord(c *gortsplib.ServerHandlerOnRecordCtx) (*base.Respon
 		}
 	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// The library's encoders send the last packet of a unit that fills it exactly without its payload.
+func TestUnitsThatFillTheirPacketsArePackedWhole(t *testing.T) {
+	aac := &mpeg4audio.Config{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelCount: 2}
+	config, err := aac.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		track      Track
+		head, each int
+	}{{Track{Codec: H264, Clock: videoClock}, 1, 2}, {Track{Codec: H265, Clock: videoClock}, 2, 3}, {Track{Codec: AAC, Clock: 48000, Audio: config}, 0, 4}} {
+		p, err := newPacker(c.track)
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := payloadMax - c.each
+		for _, n := range []int{full, 2*full - 1, 2 * full, 2*full + 1, 3 * full, 2 * (full - 1), 2 * full * (full - 1)} {
+			unit := bytes.Repeat([]byte{0x42}, c.head+n)
+			packets, err := p.pack(Unit{NALs: [][]byte{unit}, Frame: unit}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := 0
+			for _, k := range packets {
+				sent += len(k.Payload) - c.each
+			}
+			if len(packets) > 1 && sent != n {
+				t.Errorf("%v: %d of %d octets are sent in %d packets", c.track.Codec, sent, n, len(packets))
+			}
+		}
+	}
 }
 
 func TestPushArrivesWhole(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	// reportEvery is the time between sender reports; the first goes out at once, as
 	// with most cameras.
 	reportEvery = 5 * time.Second
+	// payloadMax is the library's default (Ethernet's 1,500 octets without the headers).
+	payloadMax = 1460
 	// ntpEpoch is 1970 in the seconds of NTP (RFC 3550 §4).
 	ntpEpoch = 2208988800
 )
@@ -67,19 +70,39 @@ func newPacker(t Track) (*packer, error) {
 	case H264:
 		e := &rtph264.Encoder{PayloadType: videoPayload, SSRC: &p.ssrc, PacketizationMode: 1}
 		e.Init()
-		p.encode = func(u Unit) ([]*rtp.Packet, error) { return e.Encode(u.NALs, 0) }
+		p.encode = func(u Unit) ([]*rtp.Packet, error) {
+			e.PayloadMaxSize = payloadSize(1, 2, u.NALs...)
+			return e.Encode(u.NALs, 0)
+		}
 	case H265:
 		e := &rtph265.Encoder{PayloadType: videoPayload, SSRC: &p.ssrc}
 		e.Init()
-		p.encode = func(u Unit) ([]*rtp.Packet, error) { return e.Encode(u.NALs, 0) }
+		p.encode = func(u Unit) ([]*rtp.Packet, error) {
+			e.PayloadMaxSize = payloadSize(2, 3, u.NALs...)
+			return e.Encode(u.NALs, 0)
+		}
 	case AAC:
 		e := &rtpmpeg4audio.Encoder{PayloadType: audioPayload, SSRC: &p.ssrc, SampleRate: t.Clock, SizeLength: 13, IndexLength: 3, IndexDeltaLength: 3}
 		e.Init()
-		p.encode = func(u Unit) ([]*rtp.Packet, error) { return e.Encode([][]byte{u.Frame}, 0) }
+		p.encode = func(u Unit) ([]*rtp.Packet, error) {
+			e.PayloadMaxSize = payloadSize(0, 4, u.Frame)
+			return e.Encode([][]byte{u.Frame}, 0)
+		}
 	default:
 		return nil, fmt.Errorf("no RTP for %s", t.Codec)
 	}
 	return p, nil
+}
+
+// payloadSize is the largest payload, up to the library's default, that none of parts fills
+// to the last octet of its last packet: the library sends that packet empty. A part's own
+// header of head octets is not sent, and each packet has one of each octets.
+func payloadSize(head, each int, parts ...[]byte) int {
+	size := payloadMax
+	for slices.ContainsFunc(parts, func(b []byte) bool { return len(b) > head && (len(b)-head)%(size-each) == 0 }) {
+		size--
+	}
+	return size
 }
 
 // pack returns u's packets with timestamps that are shift ticks ahead.
