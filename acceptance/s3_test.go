@@ -164,12 +164,22 @@ func TestS3KeepsWhatIsRecorded(t *testing.T) {
 		}
 		return nil
 	})
-	// A chunk that was closed just now would be on its way, and go with the spool.
-	s.until("chunks that were just closed in the bucket", 30*time.Second, uploaded(len(chunkFiles(t, store.Dir, ".chk"))+len(names)))
 	stop()
 	for _, c := range ended {
 		<-c
 	}
+	// A chunk that was closed just now would be on its way, and go with the spool.
+	s.until("nobody sends and nothing is on its way", 30*time.Second, func() error {
+		for _, name := range names {
+			if s.stream(name).Live {
+				return fmt.Errorf("%s is live", name)
+			}
+		}
+		if n := s.metric("penstock_fragments_spool_bytes"); n > 0 {
+			return fmt.Errorf("%v bytes wait", n)
+		}
+		return nil
+	})
 	s.stop()
 	emptied(t, filepath.Join(s.dir, "open"))
 	s.up()
