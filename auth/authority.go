@@ -38,7 +38,8 @@ type Authority struct {
 	reload sync.Mutex // one load at a time; taken before mu
 
 	mu       sync.Mutex
-	looked   time.Time // last look for changes after an unknown token
+	looked   time.Time // when the second began in which looks are counted
+	looks    int       // for changes after an unknown token, in that second
 	used     map[string]use
 	sessions map[string]*session
 	holds    map[*hold]struct{}
@@ -166,16 +167,21 @@ func (a *Authority) reloadNow(ctx context.Context) error {
 	return nil
 }
 
+// looksMax is how often in a second missed looks.
+const looksMax = 10
+
 // missed looks for a key that another process may just have made: at most 10 times a
 // second, so that guessing costs the database nothing.
 func (a *Authority) missed(ctx context.Context) {
 	now := a.config.Clock.Now()
 	a.mu.Lock()
-	if d := now.Sub(a.looked); d >= 0 && d < 100*time.Millisecond {
+	if d := now.Sub(a.looked); d < 0 || d >= time.Second {
+		a.looked, a.looks = now, 0
+	}
+	if a.looks++; a.looks > looksMax {
 		a.mu.Unlock()
 		return
 	}
-	a.looked = now
 	a.mu.Unlock()
 	if err := a.refresh(ctx); err != nil {
 		a.gauges.pollErrors.Inc()
